@@ -1,0 +1,1 @@
+//! The rules of a stream, one machine for both ends.

@@ -1,0 +1,1 @@
+//! Seal, verify and open one batch; the wire formats.

@@ -1,0 +1,1 @@
+//! The sending flow: capture, encode, seal, publish, append, acknowledge.

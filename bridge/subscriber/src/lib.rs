@@ -1,0 +1,1 @@
+//! The receiving flow: fetch, verify, open, deliver.

@@ -1,0 +1,1 @@
+//! The algorithms behind one door: international and national.

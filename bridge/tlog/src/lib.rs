@@ -1,0 +1,1 @@
+//! The transparency log's formats: leaf, tile, proof, note, checkpoint, cosignature, policy (C2SP).

@@ -1,0 +1,1 @@
+//! Changes of a SQLite file, from a changelog that triggers write.
