@@ -1,0 +1,59 @@
+# Bare `make` lists the targets. They are CI's jobs, in the same words.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+PYTHON ?= python3
+DEMO_SECONDS ?= 20
+VENV := target/venv
+DENY_VERSION := 0.20.2
+
+.PHONY: help build demo test test-rust test-python lint deny audit fmt bench-path vectors clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+build: ## build the binary target/debug/govbridge and the demo
+	$(CARGO) build --locked -p bridge-cli -p deploy-demo
+
+demo: build ## run the whole path on this machine for DEMO_SECONDS (20), then tamper with copies of it
+	DEMO_SECONDS=$(DEMO_SECONDS) target/debug/govbridge-demo
+
+test: ## run every test there is; the last line adds up all runners
+	@tests/run.sh
+
+test-rust: ## run the Rust tests only
+	$(CARGO) test --locked --workspace
+
+$(VENV)/ready: tests/interop/reader/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/interop/reader/requirements.txt
+	touch $@
+
+test-python: $(VENV)/ready ## run the second reader, in Python, over the vectors and over what Rust wrote
+	$(VENV)/bin/python -m pytest -q tests/interop/reader
+
+lint: fmt deny ## formatting, clippy, licences and sources
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+fmt: ## check the formatting
+	$(CARGO) fmt --all --check
+
+target/tools/bin/cargo-deny:
+	$(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --debug --root target/tools --target-dir target/tools/build
+	rm -rf target/tools/build
+
+deny: target/tools/bin/cargo-deny ## check licences, bans and sources of what came into the house
+	target/tools/bin/cargo-deny --log-level error check licenses bans sources
+
+audit: target/tools/bin/cargo-deny ## check advisories too (needs the advisory database)
+	target/tools/bin/cargo-deny check advisories
+
+bench-path: ## Criterion for each stage, and CPU time a row from memory through encode, seal, verify, open
+	$(CARGO) bench --locked -p tests --bench path
+
+vectors: ## write the vectors anew from the code (they are committed; a test compares them)
+	GOVBRIDGE_WRITE_VECTORS=1 $(CARGO) test --locked --workspace vectors
+
+clean: ## remove everything that was built
+	rm -rf target .demo
