@@ -71,6 +71,8 @@ pub struct Change<'a> {
     pub operation: Operation,
     /// The row's index in the whole source transaction, from 0, over all tables.
     pub index: u64,
+    /// Whether the next row must stand in the same batch: the delete of a changed key, before its insert.
+    pub with_next: bool,
     /// The state before, as far as the source knows it.
     pub before: Option<&'a [Cell<'a>]>,
     /// The state after.
