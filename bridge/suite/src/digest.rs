@@ -9,9 +9,9 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
-/// A text that is not a digest.
+/// A text or a slice that is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a digest: write the 32 bytes as 64 characters of 0-9 and a-f")]
+#[error("not a digest: it has 32 bytes, written as 64 characters of 0-9 and a-f")]
 pub struct DigestError;
 
 impl Digest {
@@ -81,4 +81,37 @@ pub fn sha256(parts: &[&[u8]]) -> Digest {
         hash.update(part);
     }
     Digest(hash.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn sha256_joins_its_parts_without_separators() {
+        // FIPS 180-4's example, "abc".
+        for parts in [&[b"abc".as_slice()][..], &[b"a", b"", b"bc"], &[b"", b"abc"]] {
+            assert_eq!(sha256(parts).to_string(), ABC);
+        }
+        assert_ne!(sha256(&[b"ab"]), sha256(&[b"abc"]));
+    }
+
+    #[test]
+    fn a_digest_has_one_text() {
+        let digest: Digest = ABC.parse().unwrap();
+        assert_eq!(digest, sha256(&[b"abc"]));
+        assert_eq!(format!("{digest:?}"), ABC);
+        for bad in ["", "ba", &ABC.to_uppercase(), &ABC[1..], &format!("{ABC}0"), &ABC.replace('b', "g")] {
+            assert_eq!(bad.parse::<Digest>(), Err(DigestError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_slice_of_another_length_is_no_digest() {
+        assert_eq!(Digest::try_from([0; 32].as_slice()), Ok(Digest::ZERO));
+        assert_eq!(Digest::try_from([0; 31].as_slice()), Err(DigestError));
+        assert_eq!(Digest::try_from([0; 33].as_slice()), Err(DigestError));
+    }
 }

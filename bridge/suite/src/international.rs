@@ -49,7 +49,11 @@ impl fmt::Debug for Hasher {
 
 /// HKDF-Extract with an empty salt, then HKDF-Expand with the infos one after another.
 pub(crate) fn derive(secret: &Secret, info: &[&[u8]]) -> Secret {
-    let (mut prk, hkdf) = Hkdf::<Sha256>::extract(None, secret.expose());
+    derive_from(secret.expose(), info)
+}
+
+fn derive_from(secret: &[u8], info: &[&[u8]]) -> Secret {
+    let (mut prk, hkdf) = Hkdf::<Sha256>::extract(None, secret);
     prk.as_mut_slice().zeroize();
     expand_from(&hkdf, info)
 }
@@ -161,5 +165,94 @@ impl Salts {
 impl fmt::Debug for Salts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Salts(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::{bytes, wycheproof};
+
+    #[test]
+    fn wycheproof_aes_256_gcm_vectors_hold() {
+        let file = wycheproof(include_str!("../../../tests/vectors/wycheproof/aes_gcm_test.json"));
+        let (mut valid, mut invalid) = (0, 0);
+        // Other sizes cannot be asked for: key, nonce and tag have one length here, by their types.
+        let groups =
+            file.test_groups.iter().filter(|g| (g.key_size, g.iv_size, g.tag_size) == (256, 96, 128));
+        for vector in groups.flat_map(|group| &group.tests) {
+            let (key, nonce) = (Secret::new(vector.key.array()), vector.iv.array());
+            let mut sealed = vector.msg.0.clone();
+            encrypt(&key, &nonce, &vector.aad.0, &mut sealed).unwrap();
+            let mut given = [vector.ct.0.as_slice(), &vector.tag.0].concat();
+            let opened = decrypt(&key, &nonce, &vector.aad.0, &mut given);
+            match vector.result.as_str() {
+                "valid" => {
+                    assert_eq!(opened, Ok(()), "vector {}", vector.tc_id);
+                    assert_eq!(given, vector.msg.0, "vector {}", vector.tc_id);
+                    assert_eq!(
+                        sealed,
+                        [vector.ct.0.as_slice(), &vector.tag.0].concat(),
+                        "vector {}",
+                        vector.tc_id
+                    );
+                    valid += 1;
+                }
+                "invalid" => {
+                    assert_eq!(opened, Err(OpenError::NotAuthentic), "vector {}", vector.tc_id);
+                    assert!(given.is_empty(), "vector {}", vector.tc_id);
+                    invalid += 1;
+                }
+                other => panic!("vector {}: result {other}", vector.tc_id),
+            }
+        }
+        assert_eq!((valid, invalid), (39, 27));
+    }
+
+    #[test]
+    fn hkdf_holds_rfc_5869_test_cases_1_and_3() {
+        // Case 1 has a salt, which this crate never uses: its expand step.
+        let prk = Secret::new(bytes("077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5"));
+        let okm = bytes("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf");
+        assert!(expand(&prk, &bytes::<10>("f0f1f2f3f4f5f6f7f8f9")).matches(&okm));
+        // Case 3 has no salt and no info: both steps.
+        let prk = Secret::new(bytes("19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04"));
+        let okm = bytes("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d");
+        assert!(expand(&prk, b"").matches(&okm));
+        assert!(derive_from(&[0x0b; 22], &[]).matches(&okm));
+        assert!(derive_from(&[0x0b; 22], &[b"", b""]).matches(&okm));
+    }
+
+    #[test]
+    fn salts_are_the_key_stream_from_counter_zero() {
+        // E(0), E(1), E(2) of the all-zero key stand in McGrew and Viega's GCM test cases 13 and 14.
+        let mut salts = Salts::new(&Secret::new([0; 32]));
+        let mut out = [0; 48];
+        salts.fill(0, &mut out);
+        assert_eq!(out[..16], bytes::<16>("dc95c078a2408989ad48a21492842087"));
+        assert_eq!(out[16..32], bytes::<16>("530f8afbc74536b9a963b4f1c4cb738b"));
+        assert_eq!(out[32..], bytes::<16>("cea7403d4d606b6e074ec5d3baf39d18"));
+    }
+
+    #[test]
+    fn a_salt_is_the_same_whichever_came_before() {
+        let secret = Secret::new([7; 32]);
+        let mut whole = vec![0xaa; 32 * 200];
+        Salts::new(&secret).fill(0, &mut whole);
+        let mut salts = Salts::new(&secret);
+        for (chunk, length) in
+            [(150, 32), (0, 32), (3, 32 * 17), (199, 32), (5, 7), (10, 100), (2, 0), (1, 33)]
+        {
+            let mut out = vec![0x55; length];
+            salts.fill(chunk, &mut out);
+            let from = 32 * usize::try_from(chunk).unwrap();
+            assert_eq!(out, whole[from..from + length], "chunk {chunk}, {length} bytes");
+        }
+        // No chunk number overflows.
+        let (mut last, mut again) = ([0; 64], [1; 64]);
+        salts.fill(u64::MAX, &mut last);
+        salts.fill(u64::MAX, &mut again);
+        assert_eq!(last, again);
+        assert_ne!(last[..32], whole[..32]);
     }
 }

@@ -19,15 +19,13 @@
 //! The key is argon2id (RFC 9106) of the passphrase and the salt, so it is new with every salt and a zero nonce is
 //! safe. Lines end with a line feed, stand in this order, and there are no others.
 
-use std::fmt;
-
-use argon2::{Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::international::{NONCE_ZERO, decrypt, encrypt};
 use crate::key_line::LINE_BYTES_MAX;
+use crate::passphrase::{self, Lock};
 use crate::{
     Algorithm, KeyId, KeyLine, KeyLineError, PublicHalf, RecipientKey, Role, RoleError, Secret, SigningKey,
     TAG_BYTES,
@@ -35,16 +33,15 @@ use crate::{
 
 const FIRST_LINE: &str = "govbridge-private-key-v1";
 
-/// 64 MiB, in KiB (RFC 9106, 4: the second recommended choice, with t = 3), one lane because one thread computes it.
-const MEMORY_KIB: u32 = 65_536;
-const PASSES: u32 = 3;
-const LANES: u32 = 1;
-
 /// Longest key file: two names and a public line of at most 323 bytes, and less than 512 bytes of everything else.
 const FILE_BYTES_MAX: usize = 2 * LINE_BYTES_MAX + 512;
 
 /// A private key of either kind.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a process holds a handful of them, and a box would be one more copy"
+)]
 pub enum PrivateHalf {
     /// A key that signs: signing, log, witness, root, operator.
     Signing(SigningKey),
@@ -74,20 +71,6 @@ impl PrivateHalf {
             PrivateHalf::Signing(key) => key.seed(),
             PrivateHalf::Recipient(key) => key.seed(),
         }
-    }
-}
-
-/// A passphrase and 16 fresh random bytes, to write a key under.
-pub struct Lock<'a> {
-    /// What a person types; any text that is not empty.
-    pub passphrase: &'a str,
-    /// Random, new for every file written.
-    pub salt: [u8; 16],
-}
-
-impl fmt::Debug for Lock<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lock(..)")
     }
 }
 
@@ -252,8 +235,8 @@ impl KeyFile {
                 text.push_str(&secret);
             }
             Some(lock) => {
-                text.push_str(&format!("kdf: {}\n", kdf_value(&lock.salt)));
-                let key = passphrase_key(lock.passphrase, &lock.salt)?;
+                text.push_str(&format!("kdf: {}\n", passphrase::parameters(&lock.salt)));
+                let key = passphrase::stretch(lock.passphrase, &lock.salt)?;
                 let mut sealed = Vec::with_capacity(32 + TAG_BYTES);
                 sealed.extend_from_slice(self.key.seed());
                 let encrypted = encrypt(&key, &NONCE_ZERO, text.as_bytes(), &mut sealed);
@@ -318,7 +301,7 @@ fn clear_seed(lines: &mut Lines<'_>) -> Result<Secret, KeyFileError> {
 }
 
 fn locked_seed(lines: &mut Lines<'_>, text: &str, passphrase: Option<&str>) -> Result<Secret, KeyFileError> {
-    let salt = parse_kdf(lines.value("kdf")?).ok_or(KeyFileError::Kdf)?;
+    let salt = passphrase::parse_salt(lines.value("kdf")?).ok_or(KeyFileError::Kdf)?;
     let above = text.len() - lines.rest.len();
     let mut sealed = BASE64.decode(lines.value("sealed")?).map_err(|_| KeyFileError::Sealed)?;
     if sealed.len() != 32 + TAG_BYTES {
@@ -326,36 +309,12 @@ fn locked_seed(lines: &mut Lines<'_>, text: &str, passphrase: Option<&str>) -> R
     }
     // A file with something after its last line is refused before the passphrase is worked on.
     lines.end()?;
-    let key = passphrase_key(passphrase.ok_or(KeyFileError::PassphraseMissing)?, &salt)?;
+    let key = passphrase::stretch(passphrase.ok_or(KeyFileError::PassphraseMissing)?, &salt)?;
     let associated = text.as_bytes().get(..above).unwrap_or_default();
     decrypt(&key, &NONCE_ZERO, associated, &mut sealed).map_err(|_| KeyFileError::PassphraseWrong)?;
     let seed = sealed.first_chunk::<32>().map(|seed| Secret::new(*seed));
     sealed.zeroize();
     seed.ok_or(KeyFileError::Sealed)
-}
-
-fn kdf_value(salt: &[u8; 16]) -> String {
-    format!("argon2id m={MEMORY_KIB} t={PASSES} p={LANES} salt={}", BASE64.encode(salt))
-}
-
-/// The salt of a kdf line. Other parameters than this version's are refused: a file must not choose how much memory
-/// its reader spends.
-fn parse_kdf(value: &str) -> Option<[u8; 16]> {
-    let (_, salt) = value.split_once(" salt=")?;
-    let salt: [u8; 16] = BASE64.decode(salt).ok()?.try_into().ok()?;
-    (value == kdf_value(&salt)).then_some(salt)
-}
-
-fn passphrase_key(passphrase: &str, salt: &[u8; 16]) -> Result<Secret, KeyFileError> {
-    if passphrase.is_empty() {
-        return Err(KeyFileError::PassphraseEmpty);
-    }
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(32)).map_err(|_| KeyFileError::Memory)?;
-    let mut bytes = Zeroizing::new([0; 32]);
-    Argon2::new(argon2::Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase.as_bytes(), salt, bytes.as_mut_slice())
-        .map_err(|_| KeyFileError::Memory)?;
-    Ok(Secret::new(*bytes))
 }
 
 /// The lines of a file, each closed by a line feed.
@@ -398,5 +357,229 @@ impl<'a> Lines<'a> {
             true => Ok(()),
             false => Err(KeyFileError::Trailing { number: self.number + 1 }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::{Argon2, Params, Version};
+
+    use super::*;
+
+    const PASSPHRASE: &str = "correct horse 电池";
+
+    fn file(name: &str, role: Role) -> KeyFile {
+        KeyFile::new(name, PrivateHalf::from_seed(role, &Secret::new([3; 32]))).unwrap()
+    }
+
+    fn clear() -> String {
+        file("tax", Role::Signing).encode(None).unwrap().to_string()
+    }
+
+    fn locked() -> String {
+        let lock = Lock { passphrase: PASSPHRASE, salt: [9; 16] };
+        file("tax", Role::Signing).encode(Some(&lock)).unwrap().to_string()
+    }
+
+    fn error(text: &str) -> KeyFileError {
+        KeyFile::decode(text, Some(PASSPHRASE)).unwrap_err()
+    }
+
+    /// The text with one line replaced, or taken out.
+    fn with_line(text: &str, number: usize, line: Option<&str>) -> String {
+        let mut lines: Vec<&str> = text.lines().collect();
+        match line {
+            Some(line) => lines[number - 1] = line,
+            None => drop(lines.remove(number - 1)),
+        }
+        lines.join("\n") + "\n"
+    }
+
+    #[test]
+    fn a_key_of_every_role_reads_back_from_its_clear_file() {
+        for role in Role::ALL {
+            let written = file("gov.example/tax/main", role);
+            let text = written.encode(None).unwrap();
+            assert!(!KeyFile::is_locked(&text));
+            let read = KeyFile::decode(&text, None).unwrap();
+            assert_eq!(read.line(), written.line());
+            assert_eq!((read.name(), read.role(), read.id()), ("gov.example/tax/main", role, written.id()));
+            assert_eq!(read.key().seed(), &[3; 32]);
+            assert_eq!(read.into_key().public(), written.key().public());
+        }
+    }
+
+    #[test]
+    fn the_clear_file_has_these_lines() {
+        let line = file("tax", Role::Signing).line().to_string();
+        let secret = BASE64.encode([3; 32]);
+        let text = format!(
+            "govbridge-private-key-v1\nrole: signing\nname: tax\nalgorithm: ed25519\npublic: {line}\nsecret: {secret}\n"
+        );
+        assert_eq!(clear(), text);
+        let recipient = file("tax", Role::Recipient).encode(None).unwrap();
+        assert!(recipient.contains("\nalgorithm: x25519\n"));
+    }
+
+    #[test]
+    fn a_key_under_a_passphrase_reads_back_with_that_passphrase_only() {
+        let text = locked();
+        assert!(KeyFile::is_locked(&text));
+        assert!(!text.contains(&BASE64.encode([3; 32])));
+        assert!(text.contains("\nkdf: argon2id m=65536 t=3 p=1 salt=CQkJCQkJCQkJCQkJCQkJCQ==\nsealed: "));
+        let read = KeyFile::decode(&text, Some(PASSPHRASE)).unwrap();
+        assert_eq!(read.key().seed(), &[3; 32]);
+        let decode = |passphrase| KeyFile::decode(&text, passphrase).unwrap_err();
+        assert_eq!(decode(Some("correct horse")), KeyFileError::PassphraseWrong);
+        assert_eq!(decode(Some("")), KeyFileError::PassphraseEmpty);
+        assert_eq!(decode(None), KeyFileError::PassphraseMissing);
+        let lock = Lock { passphrase: "", salt: [9; 16] };
+        assert_eq!(
+            file("tax", Role::Signing).encode(Some(&lock)).unwrap_err(),
+            KeyFileError::PassphraseEmpty
+        );
+    }
+
+    #[test]
+    fn the_sealed_line_is_argon2id_and_gcm_as_written_above() {
+        let text = locked();
+        let (above, sealed) = text.split_once("sealed: ").unwrap();
+        let params = Params::new(64 * 1024, 3, 1, None).unwrap();
+        let argon2id = Argon2::new(argon2::Algorithm::Argon2id, Version::V0x13, params);
+        let mut key = [0; 32];
+        argon2id.hash_password_into(PASSPHRASE.as_bytes(), &[9; 16], &mut key).unwrap();
+        let mut buffer = BASE64.decode(sealed.trim_end()).unwrap();
+        decrypt(&Secret::new(key), &NONCE_ZERO, above.as_bytes(), &mut buffer).unwrap();
+        assert_eq!(buffer, [3; 32]);
+    }
+
+    #[test]
+    fn the_lines_above_the_seal_cannot_be_changed_without_the_passphrase() {
+        let text = locked();
+        // A consistent change of the name, which the lines alone would not show.
+        let renamed = text.replace("name: tax", "name: vat").replace("public: tax/", "public: vat/");
+        assert_eq!(error(&renamed), KeyFileError::PassphraseWrong);
+        let salted = text.replace("salt=CQ", "salt=CA");
+        assert_eq!(error(&salted), KeyFileError::PassphraseWrong);
+        let (above, sealed) = text.split_once("sealed: ").unwrap();
+        let mut bytes = BASE64.decode(sealed.trim_end()).unwrap();
+        bytes[5] ^= 1;
+        let altered = format!("{above}sealed: {}\n", BASE64.encode(&bytes));
+        assert_eq!(error(&altered), KeyFileError::PassphraseWrong);
+        let cut = format!("{above}sealed: {}\n", BASE64.encode(&bytes[1..]));
+        assert_eq!(error(&cut), KeyFileError::Sealed);
+        assert_eq!(error(&format!("{above}sealed: ***\n")), KeyFileError::Sealed);
+    }
+
+    #[test]
+    fn other_parameters_of_the_passphrase_are_refused_before_they_cost_anything() {
+        let text = locked();
+        for (from, to) in [
+            ("m=65536", "m=4294967295"),
+            ("m=65536", "m=065536"),
+            ("t=3", "t=1"),
+            ("p=1", "p=2"),
+            ("argon2id", "argon2i"),
+            ("salt=CQkJ", "salt=CQk"),
+            (" salt=", " nonce="),
+            (" t=3", "  t=3"),
+        ] {
+            assert_eq!(error(&text.replace(from, to)), KeyFileError::Kdf, "{to}");
+        }
+    }
+
+    #[test]
+    fn a_missing_unknown_or_misplaced_line_is_named() {
+        let text = clear();
+        let expect =
+            |number, expected, found: &str| KeyFileError::Line { number, expected, found: found.into() };
+        assert_eq!(error(&with_line(&text, 2, None)), expect(2, "role", "name"));
+        assert_eq!(error(&with_line(&text, 3, None)), expect(3, "name", "algorithm"));
+        assert_eq!(error(&with_line(&text, 4, None)), expect(4, "algorithm", "public"));
+        assert_eq!(error(&with_line(&text, 5, None)), expect(5, "public", "secret"));
+        assert_eq!(
+            error(&with_line(&text, 6, None)),
+            KeyFileError::Ends { number: 6, expected: "secret" },
+            "the file ends early"
+        );
+        assert_eq!(error(&text.replace("name: ", "comment: mine\nname: ")), expect(3, "name", "comment"));
+        assert_eq!(error(&text.replace("name: ", "name:")), expect(3, "name", ""));
+        assert_eq!(error(&text.replace("secret: ", "sealed: ")), expect(6, "secret", "sealed"));
+        assert_eq!(error(&format!("{text}note: x\n")), KeyFileError::Trailing { number: 7 });
+        assert_eq!(error(&format!("{text}\n")), KeyFileError::Trailing { number: 7 });
+        assert_eq!(error(text.trim_end()), KeyFileError::Ends { number: 6, expected: "secret" });
+        assert_eq!(error(&format!("{}x\n", locked())), KeyFileError::Trailing { number: 8 });
+        assert_eq!(error(&locked().replace("sealed: ", "secret: ")), expect(7, "sealed", "secret"));
+    }
+
+    #[test]
+    fn a_secret_on_a_wrong_line_is_not_shown() {
+        let secret = BASE64.encode([3; 32]);
+        for line in [secret.clone(), format!("{secret}: x"), format!("Name: {secret}")] {
+            let error = error(&with_line(&clear(), 3, Some(&line)));
+            assert!(!format!("{error} {error:?}").contains(&secret), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_tampered_line_has_its_own_error() {
+        let text = clear();
+        assert_eq!(error(""), KeyFileError::NotAKeyFile);
+        assert_eq!(error(&text.replace("key-v1", "key-v2")), KeyFileError::NotAKeyFile);
+        assert_eq!(error(&text.replace('\n', "\r\n")), KeyFileError::NotAKeyFile);
+        assert_eq!(error(&"x".repeat(5000)), KeyFileError::TooLong(5000));
+        assert!(matches!(error(&text.replace("role: signing", "role: singing")), KeyFileError::Role(_)));
+        assert_eq!(error(&text.replace("role: signing", "role: root")), KeyFileError::PublicOfAnother);
+        assert_eq!(
+            error(&text.replace("role: signing", "role: recipient")),
+            KeyFileError::Algorithm { role: Role::Recipient, expected: "x25519" }
+        );
+        assert_eq!(error(&text.replace("name: tax", "name: vat")), KeyFileError::PublicOfAnother);
+        assert_eq!(
+            error(&text.replace("algorithm: ed25519", "algorithm: sm2")),
+            KeyFileError::Algorithm { role: Role::Signing, expected: "ed25519" }
+        );
+        assert!(matches!(
+            error(&text.replace("public: tax/signing+", "public: tax/signing+0")),
+            KeyFileError::Public(KeyLineError::CheckDigits { .. })
+        ));
+        let other = BASE64.encode([4; 32]);
+        assert_eq!(
+            error(&with_line(&text, 6, Some(&format!("secret: {other}")))),
+            KeyFileError::PublicDiffers
+        );
+        for bad in [
+            BASE64.encode([3; 31]),
+            BASE64.encode([3; 33]),
+            BASE64.encode([3; 40]),
+            "***".into(),
+            String::new(),
+        ] {
+            assert_eq!(
+                error(&with_line(&text, 6, Some(&format!("secret: {bad}")))),
+                KeyFileError::Secret,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_clear_file_with_any_character_altered_never_gives_another_key() {
+        let text = clear();
+        for i in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[i] ^= 1;
+            let altered = String::from_utf8(bytes).unwrap();
+            assert!(KeyFile::decode(&altered, None).is_err(), "byte {i}: {altered}");
+            assert!(KeyFile::decode(&text[..i], None).is_err(), "cut at {i}");
+        }
+    }
+
+    #[test]
+    fn key_files_and_locks_print_no_secret() {
+        let lock = Lock { passphrase: PASSPHRASE, salt: [9; 16] };
+        assert_eq!(format!("{lock:?}"), "Lock(..)");
+        let printed = format!("{:?}", file("tax", Role::Recipient));
+        assert!(!printed.contains("3, 3") && !printed.contains("0303"), "{printed}");
     }
 }

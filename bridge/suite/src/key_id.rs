@@ -112,3 +112,31 @@ impl FromStr for KeyId {
         text.parse().map(KeyId)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_id_covers_role_algorithm_and_key() {
+        let id = KeyId::new(Role::Signing, 1, &[5; 32]);
+        let written = [b"govbridge/v1/key-id\0".as_slice(), &[1], &[0, 1], &[5; 32]].concat();
+        assert_eq!(id.0, sha256(&[&written]));
+        assert_ne!(id, KeyId::new(Role::Log, 1, &[5; 32]));
+        assert_ne!(id, KeyId::new(Role::Signing, 2, &[5; 32]));
+        assert_ne!(id, KeyId::new(Role::Signing, 1, &[6; 32]));
+        assert_eq!(id.short(), id.to_string()[..8]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn every_role_has_its_number_and_name() {
+        for (role, number) in Role::ALL.into_iter().zip(1..) {
+            assert_eq!(role.number(), number);
+            assert_eq!(role.name().parse(), Ok(role));
+        }
+        for bad in ["", "Signing", "signing ", "auditor"] {
+            assert_eq!(bad.parse::<Role>(), Err(RoleError(bad.into())));
+        }
+    }
+}

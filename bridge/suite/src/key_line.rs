@@ -223,3 +223,119 @@ fn parse_key(role: Role, text: &str) -> Result<PublicHalf, KeyLineError> {
         _ => Err(KeyLineError::AlgorithmOfRole { role, algorithm }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RecipientKey, SigningKey};
+
+    fn line(name: &str, role: Role) -> KeyLine {
+        let key = match role {
+            Role::Recipient => PublicHalf::Recipient(RecipientKey::from_seed([3; 32]).public()),
+            _ => PublicHalf::Verifying(SigningKey::from_seed(role, [3; 32]).public()),
+        };
+        KeyLine::new(name, key).unwrap()
+    }
+
+    fn parse(text: &str) -> Result<KeyLine, KeyLineError> {
+        text.parse()
+    }
+
+    #[test]
+    fn a_line_of_every_role_reads_back() {
+        for role in Role::ALL {
+            for name in ["tax", "gov.example/tax/main", "witness.tax.gov.example", &"a".repeat(255)] {
+                let line = line(name, role);
+                let text = line.to_string();
+                assert_eq!(parse(&text), Ok(line.clone()), "{text}");
+                assert_eq!((line.name(), line.role(), line.id()), (name, role, line.key().id()));
+                assert!(text.len() <= LINE_BYTES_MAX);
+                assert!(text.starts_with(&format!("{name}/{role}+{}+", &line.id().to_string()[..8])));
+            }
+        }
+    }
+
+    #[test]
+    fn the_base64_holds_the_algorithm_and_the_key() {
+        let text = line("tax", Role::Recipient).to_string();
+        let bytes = BASE64.decode(text.splitn(3, '+').nth(2).unwrap()).unwrap();
+        assert_eq!(bytes[..2], [1, 1]);
+        assert_eq!(bytes[2..], RecipientKey::from_seed([3; 32]).public().bytes());
+    }
+
+    #[test]
+    fn a_line_with_any_character_after_its_name_altered_is_refused() {
+        let good = line("tax", Role::Signing).to_string();
+        for i in 4..good.len() {
+            for other in [b'0', b'1', b'A', b'z', b'+', b'/', b'=', b' '] {
+                let mut bytes = good.clone().into_bytes();
+                if bytes[i] == other {
+                    continue;
+                }
+                bytes[i] = other;
+                let altered = String::from_utf8(bytes).unwrap();
+                assert!(parse(&altered).is_err(), "{altered}");
+            }
+            assert!(parse(&good[..i]).is_err(), "cut at {i}");
+        }
+        for added in [" ", "\n", "=", "A", "+A"] {
+            assert!(parse(&format!("{good}{added}")).is_err(), "{added:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_check_digits_are_named() {
+        let good = line("tax", Role::Signing);
+        let (text, expected) = (good.to_string(), good.id().short());
+        for found in ["00000000".to_owned(), expected.to_uppercase() + "0", expected[1..].to_owned()] {
+            let wrong = text.replacen(&expected, &found, 1);
+            let expected = expected.clone();
+            assert_eq!(
+                parse(&wrong),
+                Err(KeyLineError::CheckDigits { role: Role::Signing, found, expected })
+            );
+        }
+        // The same key bytes under another role are another key.
+        let moved = text.replace("/signing+", "/root+");
+        assert!(matches!(parse(&moved), Err(KeyLineError::CheckDigits { role: Role::Root, .. })));
+    }
+
+    #[test]
+    fn each_fault_of_a_line_has_its_own_error() {
+        let good = line("tax", Role::Signing).to_string();
+        let encoded = |role: &str, bytes: &[u8]| format!("tax/{role}+00000000+{}", BASE64.encode(bytes));
+        let with = |algorithm: [u8; 2], key: &[u8]| [algorithm.as_slice(), key].concat();
+        let key = SigningKey::from_seed(Role::Signing, [3; 32]).public().bytes();
+        for text in ["", "tax", "tax/signing", "tax/signing+00000000", "tax+00000000+AAAA"] {
+            assert_eq!(parse(text), Err(KeyLineError::Shape), "{text:?}");
+        }
+        assert_eq!(parse(&"a".repeat(1000)), Err(KeyLineError::TooLong(1000)));
+        assert_eq!(parse(&good.replace("tax", "t x")), Err(KeyLineError::Name("t x".into())));
+        assert_eq!(parse(&good.replace("tax", "税务")), Err(KeyLineError::Name("税务".into())));
+        assert_eq!(parse(&good.replace("tax", "")), Err(KeyLineError::Name(String::new())));
+        assert_eq!(parse(&good.replace("tax", "/tax")), Err(KeyLineError::Name("/tax".into())));
+        assert!(matches!(parse(&good.replace("signing", "sining")), Err(KeyLineError::Role(_))));
+        assert_eq!(parse("tax/signing+00000000+AB"), Err(KeyLineError::Encoding), "no padding");
+        assert_eq!(parse("tax/signing+00000000+AA=="), Err(KeyLineError::Encoding), "one byte");
+        let of = |role, algorithm| KeyLineError::AlgorithmOfRole { role, algorithm };
+        assert_eq!(parse(&encoded("recipient", &with([0, 1], &key))), Err(of(Role::Recipient, 1)));
+        assert_eq!(parse(&encoded("signing", &with([1, 1], &key))), Err(of(Role::Signing, 0x0101)));
+        assert_eq!(
+            parse(&encoded("signing", &with([0, 2], &key))),
+            Err(KeyLineError::Algorithm(AlgorithmError::NotAvailable(2)))
+        );
+        assert_eq!(
+            parse(&encoded("signing", &with([0, 1], &key[1..]))),
+            Err(KeyLineError::Key(PublicKeyError::Length { algorithm: "ed25519", bytes: 31 }))
+        );
+        assert_eq!(
+            parse(&encoded("recipient", &with([1, 1], &[0; 32]))),
+            Err(KeyLineError::Key(PublicKeyError::SmallOrder))
+        );
+        let lost = SigningKey::from_seed(Role::Recipient, [3; 32]).public();
+        assert_eq!(
+            KeyLine::new("tax", PublicHalf::Verifying(lost)),
+            Err(KeyLineError::Key(PublicKeyError::Role(Role::Recipient)))
+        );
+    }
+}

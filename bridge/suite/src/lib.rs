@@ -23,16 +23,20 @@ mod key_file;
 mod key_id;
 mod key_line;
 pub mod national;
+mod passphrase;
 mod recipient;
 mod secret;
 mod signature;
 mod suite;
+#[cfg(test)]
+mod vectors;
 
 pub use digest::{Digest, DigestError, sha256};
 pub use international::{Hasher, Salts};
-pub use key_file::{KeyFile, KeyFileError, Lock, PrivateHalf};
+pub use key_file::{KeyFile, KeyFileError, PrivateHalf};
 pub use key_id::{KeyId, Role, RoleError};
 pub use key_line::{KeyLine, KeyLineError, PublicHalf};
+pub use passphrase::Lock;
 pub use recipient::{
     RECIPIENT_ALGORITHM, RecipientKey, RecipientKeyError, RecipientPublicKey, WrapError, Wrapped,
 };

@@ -97,3 +97,81 @@ fn sm4_gcm_decrypt_in_place(
         .map_err(|_| OpenError::NotAuthentic)?;
     Ok(plaintext_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::{bytes, wycheproof};
+
+    #[test]
+    fn sm3_holds_the_standards_examples() {
+        // GB/T 32905-2016, A.1 and A.2.
+        let abc = Digest(bytes("66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"));
+        assert_eq!(sm3(&[b"abc"]), abc);
+        assert_eq!(sm3(&[b"a", b"bc"]), abc);
+        let abcd = Digest(bytes("debe9ff92275b8a138604889c18e5a4d6fdb70e5387e5765293dcba39c0c5732"));
+        assert_eq!(sm3(&[&b"abcd".repeat(16)]), abcd);
+    }
+
+    #[test]
+    fn wycheproof_sm4_gcm_vectors_hold() {
+        let file = wycheproof(include_str!("../../../tests/vectors/wycheproof/sm4_gcm_test.json"));
+        let (mut valid, mut invalid) = (0, 0);
+        let groups =
+            file.test_groups.iter().filter(|g| (g.key_size, g.iv_size, g.tag_size) == (128, 96, 128));
+        for vector in groups.flat_map(|group| &group.tests) {
+            let (key, nonce) = (vector.key.array(), vector.iv.array());
+            let mut sealed = vector.msg.0.clone();
+            sm4_gcm_encrypt(&key, &nonce, &vector.aad.0, &mut sealed).unwrap();
+            let mut given = [vector.ct.0.as_slice(), &vector.tag.0].concat();
+            let opened = sm4_gcm_decrypt(&key, &nonce, &vector.aad.0, &mut given);
+            match vector.result.as_str() {
+                "valid" => {
+                    assert_eq!(opened, Ok(()), "vector {}", vector.tc_id);
+                    assert_eq!(given, vector.msg.0, "vector {}", vector.tc_id);
+                    assert_eq!(
+                        sealed,
+                        [vector.ct.0.as_slice(), &vector.tag.0].concat(),
+                        "vector {}",
+                        vector.tc_id
+                    );
+                    valid += 1;
+                }
+                "invalid" => {
+                    assert_eq!(opened, Err(OpenError::NotAuthentic), "vector {}", vector.tc_id);
+                    assert!(given.is_empty(), "vector {}", vector.tc_id);
+                    invalid += 1;
+                }
+                other => panic!("vector {}: result {other}", vector.tc_id),
+            }
+        }
+        assert_eq!((valid, invalid), (38, 27));
+    }
+
+    #[test]
+    fn an_sm4_ciphertext_shorter_than_a_tag_is_refused() {
+        let mut buffer = vec![0; 15];
+        let opened = sm4_gcm_decrypt(&[0; 16], &[0; 12], b"", &mut buffer);
+        assert_eq!(opened, Err(OpenError::TooShort { bytes: 15 }));
+    }
+
+    #[test]
+    fn wycheproof_hmac_sm3_vectors_hold() {
+        let file = wycheproof(include_str!("../../../tests/vectors/wycheproof/hmac_sm3_test.json"));
+        let (mut valid, mut invalid) = (0, 0);
+        for group in &file.test_groups {
+            for vector in &group.tests {
+                // Half of the vectors are of tags cut to 16 bytes: the beginning of the whole tag.
+                let mac = hmac_sm3(&vector.key.0, &[&vector.msg.0]);
+                let same = mac[..group.tag_size / 8] == vector.tag.0;
+                match vector.result.as_str() {
+                    "valid" => valid += 1,
+                    "invalid" => invalid += 1,
+                    other => panic!("vector {}: result {other}", vector.tc_id),
+                }
+                assert_eq!(same, vector.result == "valid", "vector {}", vector.tc_id);
+            }
+        }
+        assert_eq!((valid, invalid), (66, 108));
+    }
+}

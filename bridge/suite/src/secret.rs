@@ -38,3 +38,32 @@ impl fmt::Debug for Secret {
         f.write_str("Secret(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_prints_nothing_of_itself() {
+        assert_eq!(format!("{:?}", Secret::new([0x5a; 32])), "Secret(..)");
+    }
+
+    #[test]
+    fn a_secret_matches_its_own_bytes_only() {
+        let secret = Secret::new([7; 32]);
+        assert!(secret.matches(&[7; 32]));
+        assert!(secret.duplicate().matches(secret.expose()));
+        for i in 0..32 {
+            let mut other = [7; 32];
+            other[i] ^= 1;
+            assert!(!secret.matches(&other), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn zeroize_wipes_the_bytes() {
+        let mut secret = Secret::new([7; 32]);
+        secret.zeroize();
+        assert!(secret.matches(&[0; 32]));
+    }
+}

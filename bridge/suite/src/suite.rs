@@ -209,3 +209,103 @@ impl Suite {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUITE: Suite = Suite::International;
+
+    #[test]
+    fn the_national_suite_is_known_but_not_available() {
+        assert_eq!(Suite::from_number(1), Ok(SUITE));
+        assert_eq!(Suite::from_number(SUITE.number()), Ok(SUITE));
+        assert_eq!(Suite::from_name(SUITE.name()), Ok(SUITE));
+        assert_eq!(Suite::from_number(2), Err(SuiteError::NotAvailable(2)));
+        assert_eq!(Suite::from_name("national"), Err(SuiteError::NotAvailable(2)));
+        for number in [0, 3, 0x0100, u16::MAX] {
+            assert_eq!(Suite::from_number(number), Err(SuiteError::Unknown(number)));
+        }
+        assert_eq!(Suite::from_name("International"), Err(SuiteError::UnknownName("International".into())));
+    }
+
+    #[test]
+    fn hash_and_hasher_agree_however_the_bytes_are_cut() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let whole = SUITE.hash(&[&bytes]);
+        for cut in [0, 1, 63, 64, 65, 500, 999, 1000] {
+            let (first, second) = bytes.split_at(cut);
+            assert_eq!(SUITE.hash(&[first, second]), whole);
+            let mut hasher = SUITE.hasher();
+            hasher.update(first);
+            hasher.update(second);
+            assert_eq!(hasher.finish(), whole);
+        }
+    }
+
+    #[test]
+    fn what_was_encrypted_decrypts_with_the_same_key_and_data_only() {
+        let key = Secret::new([1; 32]);
+        for length in [0, 1, 15, 16, 17, 1024, 70_000] {
+            let plaintext: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let mut buffer = plaintext.clone();
+            SUITE.encrypt(&key, b"data", &mut buffer).unwrap();
+            assert_eq!(buffer.len(), length + TAG_BYTES);
+            let sealed = buffer.clone();
+            SUITE.decrypt(&key, b"data", &mut buffer).unwrap();
+            assert_eq!(buffer, plaintext);
+            for (key, data) in [([2; 32], b"data".as_slice()), ([1; 32], b"datb"), ([1; 32], b"")] {
+                let mut buffer = sealed.clone();
+                let opened = SUITE.decrypt(&Secret::new(key), data, &mut buffer);
+                assert_eq!(opened, Err(OpenError::NotAuthentic));
+                assert!(buffer.is_empty(), "a refused ciphertext must leave nothing behind");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ciphertext_with_any_bit_flipped_is_refused() {
+        let key = Secret::new([1; 32]);
+        let mut sealed = b"a row".to_vec();
+        SUITE.encrypt(&key, b"data", &mut sealed).unwrap();
+        for bit in 0..sealed.len() * 8 {
+            let mut buffer = sealed.clone();
+            buffer[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SUITE.decrypt(&key, b"data", &mut buffer), Err(OpenError::NotAuthentic), "bit {bit}");
+            assert!(buffer.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_ciphertext_shorter_than_a_tag_is_refused() {
+        for bytes in 0..TAG_BYTES {
+            let mut buffer = vec![9; bytes];
+            let opened = SUITE.decrypt(&Secret::new([1; 32]), b"", &mut buffer);
+            assert_eq!(opened, Err(OpenError::TooShort { bytes }));
+            assert!(buffer.is_empty());
+        }
+    }
+
+    #[test]
+    fn encryption_into_reserved_room_does_not_move_the_buffer() {
+        let mut buffer = Vec::with_capacity(1024 + TAG_BYTES);
+        buffer.resize(1024, 3);
+        let place = buffer.as_ptr();
+        SUITE.encrypt(&Secret::new([1; 32]), b"", &mut buffer).unwrap();
+        SUITE.decrypt(&Secret::new([1; 32]), b"", &mut buffer).unwrap();
+        assert_eq!(buffer.as_ptr(), place);
+    }
+
+    #[test]
+    fn derived_secrets_depend_on_the_secret_and_on_every_byte_of_the_info() {
+        let secret = Secret::new([1; 32]);
+        let derived = SUITE.derive(&secret, &[b"label\0", b"context"]);
+        assert!(SUITE.derive(&secret, &[b"label\0context"]).matches(derived.expose()), "infos are joined");
+        assert!(!SUITE.derive(&secret, &[b"label\0contexu"]).matches(derived.expose()));
+        assert!(!SUITE.derive(&Secret::new([2; 32]), &[b"label\0context"]).matches(derived.expose()));
+        assert!(
+            !SUITE.expand(&secret, b"label\0context").matches(derived.expose()),
+            "expand does not extract"
+        );
+    }
+}
