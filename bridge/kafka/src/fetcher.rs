@@ -1,0 +1,323 @@
+//! Frames out of topics, from explicit offsets, without a group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bridge_event::{Offset, Partition};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{ClientContext, Offset as NativeOffset, Statistics, TopicPartitionList};
+
+use crate::foreign::{self, code_of};
+use crate::{Disposition, Properties, PropertiesError};
+
+/// One partition that is read, and the offset of the next record to read in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: Partition,
+    /// The next record to read.
+    pub offset: Offset,
+}
+
+/// One record's content: untrusted bytes, and where they stood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: Partition,
+    /// The record's own offset. The next record's may be larger by more than one.
+    pub offset: Offset,
+    /// The content; empty for a record without one.
+    pub bytes: Vec<u8>,
+}
+
+/// Which records of a partition a broker still has: `low <= offset < high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The offset of the oldest record.
+    pub low: Offset,
+    /// One more than the offset of the newest record.
+    pub high: Offset,
+}
+
+/// Nothing could be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The place to read from is not in the topic (any more, or yet).
+    #[error("FET001: {topic} partition {partition} holds the offsets {} to {}, and the next to read is {offset}; retention removed what was not read, or the topic was cut or made anew", bounds.low, bounds.high)]
+    OutOfRange {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: Partition,
+        /// The offset that was to be read.
+        offset: Offset,
+        /// What the broker has.
+        bounds: Bounds,
+    },
+    /// No broker answers. Reading goes on by itself when one does.
+    #[error(
+        "FET002: no broker answers ({reason}); reading goes on when one does, check bootstrap.servers and the network if it stays so"
+    )]
+    Unreachable {
+        /// librdkafka's words.
+        reason: String,
+    },
+    /// There is no such topic or partition.
+    #[error(
+        "FET003: Kafka has no such topic or partition ({reason}); check the dataset's name and that its connector has run"
+    )]
+    UnknownTopic {
+        /// librdkafka's words.
+        reason: String,
+    },
+    /// The broker refuses the reader.
+    #[error(
+        "FET004: Kafka refuses to let us read ({reason}); check the credentials and the ACLs of the subscriber"
+    )]
+    Forbidden {
+        /// librdkafka's words.
+        reason: String,
+    },
+    /// A record's checksum is wrong: the disk or the network damaged it.
+    #[error("FET005: a record is damaged ({reason}); read it from another replica or an archive")]
+    Damaged {
+        /// librdkafka's words.
+        reason: String,
+    },
+    /// Anything else; the fetcher should be made anew.
+    #[error("FET006: the Kafka reader failed: {reason}; drop it and make a new one")]
+    Failed {
+        /// librdkafka's words.
+        reason: String,
+    },
+    /// The partition is not among those that this fetcher reads.
+    #[error("FET007: {topic} partition {partition} is not read here; assign it first")]
+    NotAssigned {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: Partition,
+    },
+}
+
+impl FetchError {
+    /// The code of its page in `docs/errors`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            FetchError::OutOfRange { .. } => "FET001",
+            FetchError::Unreachable { .. } => "FET002",
+            FetchError::UnknownTopic { .. } => "FET003",
+            FetchError::Forbidden { .. } => "FET004",
+            FetchError::Damaged { .. } => "FET005",
+            FetchError::Failed { .. } => "FET006",
+            FetchError::NotAssigned { .. } => "FET007",
+        }
+    }
+
+    /// Retry: call again (for FET006 with a new fetcher). Halt: nothing changes without a person or another place.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            FetchError::Unreachable { .. } | FetchError::UnknownTopic { .. } | FetchError::Failed { .. } => {
+                Disposition::Retry
+            }
+            FetchError::OutOfRange { .. }
+            | FetchError::Forbidden { .. }
+            | FetchError::Damaged { .. }
+            | FetchError::NotAssigned { .. } => Disposition::Halt,
+        }
+    }
+
+    fn of(error: &KafkaError) -> FetchError {
+        let reason = error.to_string();
+        match code_of(error) {
+            Some(RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::InvalidMessage) => {
+                FetchError::Damaged { reason }
+            }
+            Some(code) if foreign::is_unknown_topic(code) => FetchError::UnknownTopic { reason },
+            Some(code) if foreign::is_forbidden(code) => FetchError::Forbidden { reason },
+            Some(code) if foreign::is_unreachable(code) => FetchError::Unreachable { reason },
+            _ => FetchError::Failed { reason },
+        }
+    }
+}
+
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        foreign::log(level, facility, message);
+    }
+
+    fn stats(&self, _statistics: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka consumer");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// A reader of whole partitions. It stores no progress anywhere and never jumps: a place that is gone is an error.
+pub struct Fetcher {
+    consumer: Option<BaseConsumer<Quiet>>,
+    readings: Vec<Reading>,
+}
+
+impl Fetcher {
+    /// Makes a reader of nothing. No broker has to be up yet.
+    ///
+    /// # Errors
+    /// PUB011 when librdkafka does not accept the settings.
+    pub fn new(properties: &Properties) -> Result<Fetcher, PropertiesError> {
+        let consumer = properties
+            .consumer()
+            .create_with_context(Quiet)
+            .map_err(|error: KafkaError| PropertiesError::NotUnderstood { reason: error.to_string() })?;
+        Ok(Fetcher { consumer: Some(consumer), readings: Vec::new() })
+    }
+
+    /// Reads these partitions, each from its offset, instead of those before. Records fetched ahead for the old ones are
+    /// thrown away.
+    ///
+    /// # Errors
+    /// FET003 when a partition number is none of Kafka's, FET006 when librdkafka refuses.
+    pub fn assign(&mut self, readings: Vec<Reading>) -> Result<(), FetchError> {
+        let mut list = TopicPartitionList::with_capacity(readings.len());
+        for reading in &readings {
+            let number = native(&reading.topic, reading.partition)?;
+            list.add_partition_offset(&reading.topic, number, NativeOffset::Offset(reading.offset.0))
+                .map_err(|error| FetchError::of(&error))?;
+        }
+        self.consumer()?.assign(&list).map_err(|error| FetchError::of(&error))?;
+        self.readings = readings;
+        Ok(())
+    }
+
+    /// What is read, and the next offset in each.
+    pub fn readings(&self) -> &[Reading] {
+        &self.readings
+    }
+
+    /// Goes on from another offset in one partition.
+    ///
+    /// # Errors
+    /// FET007 when the partition is not read here, FET006 when librdkafka refuses.
+    pub fn seek(&mut self, topic: &str, partition: Partition, offset: Offset) -> Result<(), FetchError> {
+        let mut readings = self.readings.clone();
+        let Some(reading) =
+            readings.iter_mut().find(|reading| &*reading.topic == topic && reading.partition == partition)
+        else {
+            return Err(FetchError::NotAssigned { topic: topic.to_owned(), partition });
+        };
+        reading.offset = offset;
+        self.assign(readings)
+    }
+
+    /// The next record of any of the partitions, in order within each; none when `timeout` passes without one.
+    ///
+    /// # Errors
+    /// See [`FetchError`]. After one whose disposition is Retry the call may be made again.
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<Fetched>, FetchError> {
+        let polled = match self.consumer()?.poll(timeout) {
+            None => return Ok(None),
+            Some(Ok(message)) => {
+                let partition = u32::try_from(message.partition()).unwrap_or(u32::MAX);
+                let at = (Partition(partition), Offset(message.offset()));
+                let found = self
+                    .readings
+                    .iter()
+                    .position(|reading| reading.partition == at.0 && *reading.topic == *message.topic());
+                Ok((found, at, message.payload().unwrap_or_default().to_vec()))
+            }
+            Some(Err(error)) => Err(error),
+        };
+        match polled {
+            Ok((found, (partition, offset), bytes)) => {
+                // A record of a partition that was just given up is dropped: nobody asked for it.
+                let Some(reading) = found.and_then(|index| self.readings.get_mut(index)) else {
+                    return Ok(None);
+                };
+                reading.offset = Offset(offset.0.saturating_add(1));
+                Ok(Some(Fetched { topic: Arc::clone(&reading.topic), partition, offset, bytes }))
+            }
+            Err(error) => Err(self.explain(&error, timeout)),
+        }
+    }
+
+    /// Which records the broker holds.
+    ///
+    /// # Errors
+    /// FET002 when no broker answers within `timeout`, FET003 when there is no such partition.
+    pub fn bounds(&self, topic: &str, partition: Partition, timeout: Duration) -> Result<Bounds, FetchError> {
+        let number = native(topic, partition)?;
+        let (low, high) = self
+            .consumer()?
+            .fetch_watermarks(topic, number, timeout)
+            .map_err(|error| FetchError::of(&error))?;
+        Ok(Bounds { low: Offset(low), high: Offset(high) })
+    }
+
+    /// Whether everything that the broker held when this was asked has been read.
+    ///
+    /// # Errors
+    /// As [`bounds`](Fetcher::bounds), and FET007 when the partition is not read here.
+    pub fn at_end(&self, topic: &str, partition: Partition, timeout: Duration) -> Result<bool, FetchError> {
+        let Some(reading) =
+            self.readings.iter().find(|reading| &*reading.topic == topic && reading.partition == partition)
+        else {
+            return Err(FetchError::NotAssigned { topic: topic.to_owned(), partition });
+        };
+        Ok(reading.offset >= self.bounds(topic, partition, timeout)?.high)
+    }
+
+    /// librdkafka says that an offset is out of range, but not where; the broker is asked for each partition.
+    fn explain(&self, error: &KafkaError, timeout: Duration) -> FetchError {
+        if !matches!(
+            code_of(error),
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+        ) {
+            return FetchError::of(error);
+        }
+        let wait = timeout.max(Duration::from_secs(1));
+        for reading in &self.readings {
+            match self.bounds(&reading.topic, reading.partition, wait) {
+                Ok(bounds) if reading.offset < bounds.low || reading.offset > bounds.high => {
+                    return FetchError::OutOfRange {
+                        topic: Arc::clone(&reading.topic),
+                        partition: reading.partition,
+                        offset: reading.offset,
+                        bounds,
+                    };
+                }
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+        }
+        FetchError::Failed { reason: format!("{error}, but every offset to read is in its topic now") }
+    }
+
+    fn consumer(&self) -> Result<&BaseConsumer<Quiet>, FetchError> {
+        self.consumer.as_ref().ok_or_else(|| FetchError::Failed { reason: "closed".to_owned() })
+    }
+}
+
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            foreign::drop_bounded(consumer);
+        }
+    }
+}
+
+/// Kafka's signed partition number.
+fn native(topic: &str, partition: Partition) -> Result<i32, FetchError> {
+    i32::try_from(partition.0)
+        .map_err(|_| FetchError::UnknownTopic { reason: format!("{topic} partition {partition}") })
+}
