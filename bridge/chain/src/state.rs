@@ -1,0 +1,61 @@
+//! A stream's state and its places: what is stored, sent in beacons and begun from.
+
+use bridge_event::{Epoch, IncarnationNumber, Offset, Sequence};
+use bridge_suite::Digest;
+
+use crate::Mark;
+
+/// The last position that a stream has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Last {
+    /// The life of the source that the mark belongs to.
+    pub incarnation: IncarnationNumber,
+    /// The last row's mark, or a snapshot's as-of position.
+    pub mark: Mark,
+}
+
+/// A source transaction that a stream's head leaves open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Open {
+    /// Its commit.
+    pub commit: u64,
+}
+
+/// The machine's state right after a record: all that the rules remember of a stream.
+///
+/// The fields are plain, so that a beacon, a `heads` file or a sink's progress can write them and read them back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// The newest fenced epoch; `Epoch(0)` before the first fence.
+    pub fenced: Epoch,
+    /// The head's sequence and digest; `None` before sequence 0.
+    pub head: Option<(Sequence, Digest)>,
+    /// The last position; means nothing while `head` is `None`.
+    pub last: Last,
+    /// The source transaction that the head leaves open.
+    pub open: Option<Open>,
+}
+
+impl State {
+    /// Before a stream's first record.
+    pub const START: State = State {
+        fenced: Epoch(0),
+        head: None,
+        last: Last { incarnation: IncarnationNumber(0), mark: Mark::START },
+        open: None,
+    };
+}
+
+/// An offset together with the state right after the record before it: where reading can begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The next record to read.
+    pub offset: Offset,
+    /// The state before that record.
+    pub state: State,
+}
+
+impl Place {
+    /// The beginning of a stream whose first record is still there.
+    pub const START: Place = Place { offset: Offset(0), state: State::START };
+}
