@@ -11,8 +11,8 @@
 //! calls, and nothing else. It checks every key and signature that it is given.
 //!
 //! Invariants:
-//! - a [`PublicKey`] that exists is a canonical point that is not of small order, and a signature that it accepts is
-//!   the one that every strict verifier accepts;
+//! - a [`PublicKey`] that exists is a canonical point that is not of small order, and what it accepts or refuses does
+//!   not depend on which strict verifier is asked;
 //! - a [`RecipientPublicKey`] that exists is canonical and cannot lead to an all-zero shared secret;
 //! - a secret is never printed, never serialised, and wiped when it is dropped;
 //! - what fails to decrypt leaves no plaintext behind.

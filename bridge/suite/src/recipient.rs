@@ -39,7 +39,7 @@ pub enum WrapError {
 }
 
 /// A secret wrapped for one recipient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wrapped {
     /// HPKE's `enc`: the ephemeral public key.
     pub encapsulated: [u8; 32],
@@ -87,7 +87,7 @@ impl fmt::Debug for RecipientKey {
 }
 
 /// The public key of a recipient.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecipientPublicKey {
     bytes: [u8; 32],
     id: KeyId,

@@ -161,7 +161,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// A public key that verifies: its role, its algorithm and its point.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey {
     role: Role,
     key: ed25519_dalek::VerifyingKey,

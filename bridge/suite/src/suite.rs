@@ -213,6 +213,7 @@ impl Suite {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::bytes;
 
     const SUITE: Suite = Suite::International;
 
@@ -261,6 +262,15 @@ mod tests {
                 assert!(buffer.is_empty(), "a refused ciphertext must leave nothing behind");
             }
         }
+    }
+
+    #[test]
+    fn sections_are_encrypted_with_a_zero_nonce() {
+        // McGrew and Viega's GCM test case 14: key, nonce and plaintext are zero.
+        let mut buffer = vec![0; 16];
+        SUITE.encrypt(&Secret::new([0; 32]), b"", &mut buffer).unwrap();
+        let expected: [u8; 32] = bytes("cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919");
+        assert_eq!(buffer, expected);
     }
 
     #[test]
