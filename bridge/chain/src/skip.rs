@@ -49,6 +49,11 @@ impl Skip {
     pub fn new(adopted: &State, incarnation: IncarnationNumber) -> Result<Skip, SkipError> {
         Skip::ruled(adopted, incarnation)
     }
+
+    /// What to skip after a snapshot whose last chunk is sealed: everything at or before its as-of position.
+    pub fn after_snapshot(as_of: Mark) -> Skip {
+        Skip { last: Some(as_of), open: None, rules: PhantomData }
+    }
 }
 
 impl<R: Rules> Skip<R> {
