@@ -2,7 +2,7 @@
 
 use crate::trust::{follows, signers};
 use crate::{SignError, Terms, Trust, TrustError};
-use bridge_suite::sha256;
+use bridge_suite::{Digest, sha256};
 use bridge_tlog::{Note, NoteSigner, VerifierKey};
 
 /// A version on its way to be signed: its text, what it says, and who has signed it so far.
@@ -53,6 +53,11 @@ impl Ballot {
     /// What the version says.
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// SHA-256 of the text: the version's digest, whoever signs it.
+    pub fn digest(&self) -> Digest {
+        sha256(&[self.text.as_bytes()])
     }
 
     /// The root keys whose signatures count: those of the version before, for version 1 its own.
