@@ -50,7 +50,7 @@ pub(crate) fn put_value(out: &mut Vec<u8>, kind: ColumnType, value: &Value<'_>) 
         (ColumnType::Timestamp, Value::Timestamp(micros)) => put_long(out, *micros),
         (ColumnType::Date, Value::Date(days)) => put_long(out, i64::from(*days)),
         (ColumnType::Bytes, Value::Bytes(bytes)) => put_bytes(out, bytes),
-        (ColumnType::Double, Value::Float(number)) => out.extend_from_slice(&number.to_le_bytes()),
+        (ColumnType::Double, Value::Float(number)) => out.extend_from_slice(&one_nan(*number).to_le_bytes()),
         (ColumnType::Boolean, Value::Bool(truth)) => out.push(u8::from(*truth)),
         (ColumnType::UuidFixed, Value::Uuid(uuid)) => out.extend_from_slice(uuid),
         (ColumnType::Decimal, Value::Decimal(text) | Value::Text(text)) => {
@@ -226,14 +226,25 @@ pub(crate) fn uuid_text(uuid: &[u8; 16]) -> [u8; 36] {
     text
 }
 
+/// The bits of the one NaN that is written, as a double and as a single.
+pub(crate) const NAN_BITS: (u64, u32) = (0x7ff8_0000_0000_0000, 0x7fc0_0000);
+
+/// The number, with one NaN in place of all.
+fn one_nan(number: f64) -> f64 {
+    if number.is_nan() { f64::from_bits(NAN_BITS.0) } else { number }
+}
+
 /// A double as a single, when nothing is lost.
 fn narrowed(number: f64) -> Option<f32> {
+    if number.is_nan() {
+        return Some(f32::from_bits(NAN_BITS.1));
+    }
     #[allow(
         clippy::cast_possible_truncation,
         reason = "the next line refuses a number that the cast changed"
     )]
     let single = number as f32;
-    (f64::from(single).to_bits() == number.to_bits() || number.is_nan()).then_some(single)
+    (f64::from(single).to_bits() == number.to_bits()).then_some(single)
 }
 
 /// An integer as a double, when it has at most `bits` bits.

@@ -5,7 +5,7 @@
 
 use crate::column::{Column, ColumnType};
 use crate::contract::Contract;
-use crate::convert::{is_decimal, is_time, uuid_of, uuid_text};
+use crate::convert::{NAN_BITS, is_decimal, is_time, uuid_of, uuid_text};
 use crate::row::{EventHead, ROW_BYTES_MAX, ROW_BYTES_MIN, States, operation_of};
 use crate::wire::{Cursor, Malformed};
 use bridge_event::{Cell, Operation, RowParts, RowSplit, Rows, SectionName, SplitError, UnixMicros, Value};
@@ -255,12 +255,12 @@ impl SectionReader {
             let Some(column) = self.columns.get(index) else { continue };
             let cell = match cursor.u64()? {
                 0 => Cell::Value(value(cursor, column.kind)?),
-                2 if !column.nullable => {
+                1 if !column.nullable => {
                     return Err(Malformed { at, what: "null in a column that is never null" });
                 }
-                2 => Cell::Null,
-                4 => Cell::Unchanged,
-                6 => Cell::Absent,
+                1 => Cell::Null,
+                2 => Cell::Unchanged,
+                3 => Cell::Absent,
                 _ => return Err(Malformed { at, what: "no such state of a column" }),
             };
             listener.cell(after, index, cell);
@@ -305,8 +305,18 @@ fn value<'a>(cursor: &mut Cursor<'a>, kind: ColumnType) -> Result<Value<'a>, Mal
         },
         ColumnType::Int => Value::Integer(i64::from(cursor.int()?)),
         ColumnType::Long => Value::Integer(cursor.long()?),
-        ColumnType::Float => Value::Float(f64::from(f32::from_le_bytes(cursor.take_array()?))),
-        ColumnType::Double => Value::Float(f64::from_le_bytes(cursor.take_array()?)),
+        ColumnType::Float => match f32::from_le_bytes(cursor.take_array()?) {
+            number if number.is_nan() && number.to_bits() != NAN_BITS.1 => {
+                return refuse("a NaN is not in its one form");
+            }
+            number => Value::Float(f64::from(number)),
+        },
+        ColumnType::Double => match f64::from_le_bytes(cursor.take_array()?) {
+            number if number.is_nan() && number.to_bits() != NAN_BITS.0 => {
+                return refuse("a NaN is not in its one form");
+            }
+            number => Value::Float(number),
+        },
         ColumnType::String => Value::Text(cursor.text()?),
         ColumnType::Bytes => Value::Bytes(cursor.bytes()?),
         ColumnType::Date => Value::Date(cursor.int()?),
