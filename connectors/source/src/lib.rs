@@ -22,6 +22,9 @@ mod capture;
 mod error;
 mod source;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 pub use capture::{Capture, SnapshotRows, Stop};
 pub use error::{Disposition, SourceError};
 pub use source::{Polled, Recognised, Source, Table};

@@ -1,0 +1,4 @@
+//! Tests of the SQLite connector on real files.
+
+mod bench;
+mod conformance;
