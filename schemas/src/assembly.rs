@@ -82,6 +82,16 @@ fn key_names<'d>(declaration: &'d Declaration<'_>) -> impl Iterator<Item = &'d s
     declaration.key.iter().flatten().map(|key| key.value)
 }
 
+/// Whether the key names declared columns, each once: only then a schema can be held against it.
+fn key_is_sound(declaration: &Declaration<'_>) -> bool {
+    let declared =
+        |key: &str| declaration.columns.iter().any(|c| c.name.as_ref().is_some_and(|n| n.value == key));
+    let each_once: BTreeSet<&str> = key_names(declaration).collect();
+    !each_once.is_empty()
+        && each_once.len() == key_names(declaration).count()
+        && each_once.into_iter().all(declared)
+}
+
 fn names_section(column: &ColumnDeclaration<'_>, section: &SectionDeclaration<'_>) -> bool {
     let named = column.section.as_ref().map(|named| named.value);
     column.shared && named.is_some() && named == section.name.as_ref().map(|name| name.value.as_str())
@@ -110,7 +120,7 @@ fn check_columns(page: &mut Page<'_>, declaration: &Declaration<'_>) {
         }
         let field = format!("{}section", column.path);
         match &column.section {
-            None if column.shared => {
+            None if column.shared && declaration.key.is_some() => {
                 let what = format!("the column {} is in no section", shown(name.value));
                 page.report(
                     Code::Missing,
@@ -202,7 +212,8 @@ fn check_sections(page: &mut Page<'_>, declaration: &Declaration<'_>) {
         }
         if !declaration.columns.iter().any(|column| names_section(column, section)) {
             let what = format!("the section {} has no column", name.value);
-            page.report(Code::Columns, section.at, &section.path, what, "give it a column, or remove it");
+            let field = section.path.trim_end_matches('.');
+            page.report(Code::Columns, section.at, field, what, "give it a column, or remove it");
         }
         check_groups(page, declaration, section);
     }
@@ -342,7 +353,7 @@ fn read_section(
         return None;
     };
     let mut page = Page::new(file, text);
-    let fields = avro_schema::read(&mut page);
+    let fields = avro_schema::read(&mut page).filter(|_| key_is_sound(declaration));
     let columns = fields.and_then(|fields| fit_columns(&mut page, declaration, section, &fields));
     problems.extend(page.into_problems());
     let (keys, columns) = columns?;

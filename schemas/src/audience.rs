@@ -121,8 +121,8 @@ impl fmt::Display for Audience {
                 writeln!(f, "{} sees, besides the key:", view.recipient)?;
                 recipient = &view.recipient;
             }
-            let end = view.end.as_deref().unwrap_or("without an end");
-            writeln!(f, "  {} {}, from {} until {end}", view.section, view.title, view.start)?;
+            let end = view.end.as_ref().map_or("without an end".to_owned(), |end| format!("until {end}"));
+            writeln!(f, "  {} {}, from {} {end}", view.section, view.title, view.start)?;
             writeln!(f, "    purpose: {}", view.purpose)?;
             writeln!(f, "    legal basis: {}", view.legal_basis)?;
             for column in &view.columns {

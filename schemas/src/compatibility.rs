@@ -94,6 +94,7 @@ fn check_identity(old: &Contract, new: &Contract, problems: &mut Vec<Problem>) {
 
 fn check_section(old: &Section, new: &Section, problems: &mut Vec<Problem>, additions: &mut Vec<Addition>) {
     let file = schema_file(new.name().as_str());
+    let refused = problems.len();
     let mut refuse =
         |field: &str, what: String, remedy: &str| problems.push(refusal(&file, field, what, remedy));
     for column in old.columns() {
@@ -120,18 +121,24 @@ fn check_section(old: &Section, new: &Section, problems: &mut Vec<Problem>, addi
             refuse("fields", what, "write its type as [\"null\", ..] with \"default\": null");
         }
     }
-    let kept =
-        new.columns().iter().filter(|next| old.columns().iter().any(|column| column.name == next.name));
-    if !kept.map(|column| &column.name).eq(old.columns().iter().map(|column| &column.name)) {
+    let kept: Vec<&str> = named(new).filter(|name| named(old).any(|was| was == *name)).collect();
+    if kept.len() == old.columns().len() && !named(old).eq(kept) {
         refuse("fields", "the old columns are not in their old order".to_owned(), "keep their order");
+    }
+    if problems.len() > refused {
+        return;
     }
     if grouping(new, old) != grouping(old, old) {
         let what = format!("the disclosure groups of section {} changed", new.name());
         problems.push(refusal(CONTRACT_FILE, "section.group", what, "leave them, or start a new dataset"));
-    } else if let Err(what) = avro_can_read(old, new) {
-        let remedy = "write \"default\": null at each added column";
-        problems.push(refusal(&file, "fields", what, remedy));
     }
+    if let Err(what) = avro_can_read(old, new) {
+        problems.push(refusal(&file, "fields", what, "write \"default\": null at each added column"));
+    }
+}
+
+fn named(section: &Section) -> impl Iterator<Item = &str> {
+    section.columns().iter().map(|column| column.name.as_str())
 }
 
 /// Each group with those of its columns that `old` has too.
