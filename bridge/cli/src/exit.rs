@@ -53,6 +53,12 @@ impl Refusal {
         self
     }
 
+    /// The file that it is about.
+    pub(crate) fn at(mut self, path: &std::path::Path) -> Refusal {
+        self.what = format!("{}: {}", path.display(), self.what);
+        self
+    }
+
     /// The page `docs/errors/<code>.md`.
     pub(crate) fn code(mut self, code: &'static str) -> Refusal {
         self.code = Some(code);

@@ -5,7 +5,9 @@
 //!
 //! Each subcommand is a module with an `Args` struct and `run(args) -> anyhow::Result<ExitCode>`.
 
+mod contract;
 mod exit;
+mod inspect;
 mod key_store;
 mod keygen;
 mod output;
@@ -39,6 +41,8 @@ struct Door {
 enum Command {
     Keygen(keygen::Args),
     Trust(trust::Args),
+    Contract(contract::Args),
+    Inspect(inspect::Args),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +58,8 @@ fn main() -> ExitCode {
     let done = match door.command {
         Command::Keygen(args) => keygen::run(args),
         Command::Trust(args) => trust::run(args),
+        Command::Contract(args) => contract::run(args),
+        Command::Inspect(args) => inspect::run(args),
     };
     done.unwrap_or_else(|error| {
         let (words, exit) = exit::of_error(&error);

@@ -65,6 +65,18 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> anyhow::Result<Vec<u8>> {
     read_from(open(path)?, path, bytes_max)
 }
 
+/// Reads a file's first bytes, at most `bytes_max`.
+pub(crate) fn read_beginning(path: &Path, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
+    let bytes_max = u64::try_from(bytes_max)?;
+    let mut bytes = Vec::new();
+    match open(path)?.take(bytes_max).read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => {
+            Err(Refusal::unavailable(format!("{} could not be read: {error}", path.display())).into())
+        }
+    }
+}
+
 /// Reads at most `bytes_max` bytes of an open file.
 pub(crate) fn read_from(from: impl Read, path: &Path, bytes_max: u64) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();

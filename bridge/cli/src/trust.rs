@@ -4,6 +4,8 @@ mod add;
 mod init;
 mod show;
 
+pub(crate) use show::show as show_file;
+
 use crate::exit::{Exit, Refusal};
 use crate::key_store::{self, PassphraseFrom};
 use crate::output;

@@ -34,5 +34,5 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    door keygen keygen_refusals trust_first_version trust_next_version trust_refusals
+    door contract contract_refusals inspect keygen keygen_refusals trust_first_version trust_next_version trust_refusals
 }

@@ -9,7 +9,7 @@
 //! ? 2                                  the exit code; without it 0
 //! ```
 //!
-//! Further commands: `write FILE TEXT`, `edit FILE FROM TO`, `copy FROM TO`, `mode FILE MODE`, `show-mode FILE`, `show FILE`, `env NAME VALUE`.
+//! Further commands: `write FILE TEXT`, `edit FILE FROM TO`, `copy FROM TO`, `folder NAME`, `mode FILE MODE`, `show-mode FILE`, `show FILE`, `env NAME VALUE`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -131,6 +131,7 @@ impl Shell {
                 let mode = u32::from_str_radix(mode, 8).unwrap();
                 fs::set_permissions(path(file), fs::Permissions::from_mode(mode)).unwrap();
             }
+            ("folder", [folder]) => fs::create_dir(path(folder)).unwrap(),
             ("show-mode", [file]) => {
                 stdout = format!("{:o}\n", fs::metadata(path(file)).unwrap().permissions().mode() & 0o7777);
             }
