@@ -1,0 +1,442 @@
+//! Capture and encode: whole source transactions become batches, one draft for each stream.
+//!
+//! ```text
+//!   Source --begin/row/commit--> Assembler --Encoded--> seal
+//!                                 lane 0: skip? encode -> draft
+//!                                 lane 1: skip? encode -> draft      a lane for each stream
+//! ```
+//!
+//! All drafts are closed together at a commit boundary: when the source has nothing more, when the oldest row has
+//! waited long enough, or when a draft has reached its limit. Inside a transaction a lane that reaches its limit is
+//! closed by itself and leaves the transaction open.
+
+use crate::batch::{Encoded, FromCapture, Stand};
+use crate::settings::BatchLimits;
+use crate::streams::wire_mark;
+use bridge_chain::skip::{Skip, SkipError};
+use bridge_chain::{Mark, State};
+use bridge_envelope::{ClosedBy, RowPosition, SnapshotPart};
+use bridge_event::{
+    At, Change, Generation, IncarnationNumber, Kind, Operation, Rows, Token, Transaction, UnixMicros,
+};
+use connectors_source::{Capture, SnapshotRows, Stop};
+use schemas::{EncodeError, Encoder, EventHead};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Why assembling stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// A value that the contract's type cannot hold.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// What the source sends does not follow what the stream has.
+    #[error("CAP020: {0}")]
+    Skip(#[from] SkipError),
+    /// A row that fits in no record.
+    #[error(
+        "CAP021: a row of stream {stream} takes {bytes} bytes encoded and a record may hold {max}: shorten the value at the source, or do not share its column"
+    )]
+    RowTooLarge {
+        /// The stream's index.
+        stream: usize,
+        /// The row's encoded bytes over all sections.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The source named a table that no contract has.
+    #[error(
+        "CAP022: the source sent a row of table {0}, which it was not asked for: this is a defect of the connector"
+    )]
+    NoSuchTable(usize),
+}
+
+/// What one transaction or snapshot leaves in a lane until it is closed.
+#[derive(Debug, Default)]
+struct Draft {
+    sections: Vec<Rows>,
+    bytes: usize,
+    rows: u64,
+    truncates: u64,
+    first: Option<Stand>,
+    begun: u64,
+    ended: u64,
+    first_commit_time: Option<UnixMicros>,
+    last_commit_time: UnixMicros,
+}
+
+/// One stream while it is assembled.
+#[derive(Debug)]
+struct Lane {
+    encoder: Encoder,
+    skip: Skip,
+    draft: Draft,
+    /// The stream's last row, adopted or assembled.
+    last: Stand,
+    /// The transaction that the last closed batch, or the adopted head, leaves open.
+    left_open: Option<u64>,
+    /// The current transaction's rows in this stream so far, skipped ones too.
+    ordinal: u64,
+    /// Whether the draft holds rows of the current transaction.
+    touched: bool,
+}
+
+/// What the assembler hands over to, and whether it should go on.
+#[derive(Debug, Clone)]
+pub(crate) struct Outlet {
+    pub(crate) seal: std::sync::mpsc::SyncSender<crate::seal::ToSeal>,
+    pub(crate) stop: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) rows: Arc<AtomicU64>,
+}
+
+/// Turns source transactions into batches.
+#[derive(Debug)]
+pub(crate) struct Assembler {
+    lanes: Vec<Lane>,
+    limits: BatchLimits,
+    outlet: Outlet,
+    current: Option<(Transaction, Token)>,
+    /// The end of the last whole transaction.
+    captured: At,
+    /// What was last said to the sealing thread.
+    said: At,
+    /// When the oldest undelivered row came.
+    oldest: Option<Instant>,
+    error: Option<CaptureError>,
+}
+
+impl Assembler {
+    /// An assembler over streams with these encoders, adopted states and incarnation.
+    pub(crate) fn new(
+        lanes: Vec<(Encoder, State, Token)>,
+        incarnation: IncarnationNumber,
+        from: At,
+        limits: BatchLimits,
+        outlet: Outlet,
+    ) -> Result<Assembler, CaptureError> {
+        let lanes = lanes
+            .into_iter()
+            .map(|(encoder, state, token)| {
+                let skip = Skip::new(&state, incarnation)?;
+                let last = if state.head.is_some() { state.last.mark } else { Mark::START };
+                Ok(Lane {
+                    draft: Draft { sections: encoder.rows(), ..Draft::default() },
+                    encoder,
+                    skip,
+                    last: Stand { mark: last, token },
+                    left_open: state.open.map(|open| open.commit),
+                    ordinal: 0,
+                    touched: false,
+                })
+            })
+            .collect::<Result<Vec<_>, CaptureError>>()?;
+        Ok(Assembler {
+            lanes,
+            limits,
+            outlet,
+            current: None,
+            captured: from,
+            said: At::START,
+            oldest: None,
+            error: None,
+        })
+    }
+
+    /// Why the assembler told the source to stop, when it was not a shutdown.
+    pub(crate) fn take_error(&mut self) -> Option<CaptureError> {
+        self.error.take()
+    }
+
+    /// Whether rows wait to be closed at the next commit.
+    pub(crate) fn pending(&self) -> bool {
+        self.oldest.is_some()
+    }
+
+    /// The source has nothing more and no transaction is open: everything is closed.
+    pub(crate) fn idle(&mut self, at: At) -> Result<(), Stop> {
+        self.captured = self.captured.max(at);
+        self.flush()
+    }
+
+    fn fail(&mut self, error: impl Into<CaptureError>) -> Stop {
+        self.error = Some(error.into());
+        Stop
+    }
+
+    fn send(&self, message: FromCapture) -> Result<(), Stop> {
+        if self.outlet.stop.load(Ordering::Relaxed) {
+            return Err(Stop);
+        }
+        self.outlet.seal.send(crate::seal::ToSeal::Captured(message)).map_err(|_| Stop)
+    }
+
+    /// Closes every lane at a commit boundary, and says how far the source was captured.
+    fn flush(&mut self) -> Result<(), Stop> {
+        for lane in 0..self.lanes.len() {
+            self.close(lane, ClosedBy::Commit, false)?;
+        }
+        self.oldest = None;
+        if self.captured > self.said {
+            self.said = self.captured;
+            self.send(FromCapture::Captured(self.captured))?;
+        }
+        Ok(())
+    }
+
+    /// Closes a lane's draft, when it holds anything to say.
+    fn close(&mut self, index: usize, closed_by: ClosedBy, leaves_open: bool) -> Result<(), Stop> {
+        let resolved = self.captured;
+        let open_commit = self.current.as_ref().map(|(transaction, _)| transaction.commit);
+        let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
+        let draft = &mut lane.draft;
+        if draft.rows == 0 && draft.ended == 0 {
+            return Ok(());
+        }
+        let empty = lane.encoder.rows();
+        let draft = std::mem::replace(draft, Draft { sections: empty, ..Draft::default() });
+        let first = draft.first.unwrap_or_else(|| lane.last.clone());
+        let encoded = Encoded {
+            stream: index,
+            kind: Kind::Stream,
+            first,
+            last: lane.last.clone(),
+            continues: lane.left_open.is_some(),
+            leaves_open,
+            closed_by,
+            resolved,
+            begun: draft.begun,
+            ended: draft.ended,
+            first_commit_time: draft.first_commit_time.unwrap_or(draft.last_commit_time),
+            last_commit_time: draft.last_commit_time,
+            row_events: draft.rows.saturating_sub(draft.truncates),
+            truncates: draft.truncates,
+            snapshot: None,
+            sections: if draft.rows == 0 { Vec::new() } else { draft.sections },
+        };
+        lane.left_open = if leaves_open { open_commit } else { None };
+        if leaves_open {
+            lane.touched = false;
+        }
+        self.send(FromCapture::Batch(Box::new(encoded)))
+    }
+
+    fn take_row(&mut self, change: &Change<'_>) -> Result<(), Stop> {
+        let Some((transaction, token)) = self.current.as_ref().map(|(t, k)| (*t, k.clone())) else {
+            return Err(self.fail(CaptureError::NoSuchTable(change.table)));
+        };
+        let Some(lane) = self.lanes.get_mut(change.table) else {
+            return Err(self.fail(CaptureError::NoSuchTable(change.table)));
+        };
+        lane.ordinal = lane.ordinal.saturating_add(1);
+        let mark = Mark { commit: transaction.commit, ordinal: lane.ordinal, fragment: 0 };
+        if lane.skip.has(mark) {
+            return Ok(());
+        }
+        let head = EventHead::of(change, &transaction, lane.ordinal);
+        let bytes = match lane.encoder.encode(change, &head, &mut lane.draft.sections) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(self.fail(error)),
+        };
+        if bytes > self.limits.row_bytes_max {
+            let error =
+                CaptureError::RowTooLarge { stream: change.table, bytes, max: self.limits.row_bytes_max };
+            return Err(self.fail(error));
+        }
+        lane.took(change.operation, mark, token, transaction, bytes);
+        self.oldest.get_or_insert_with(Instant::now);
+        self.outlet.rows.fetch_add(1, Ordering::Relaxed);
+        let full = self.limits.reached(lane.draft.rows, lane.draft.bytes);
+        if full && !change.with_next { self.close(change.table, ClosedBy::Limit, true) } else { Ok(()) }
+    }
+
+    fn take_commit(&mut self, transaction: &Transaction) -> Result<(), Stop> {
+        let mut owing = Vec::new();
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let open = lane.left_open.map(|commit| bridge_chain::Open { commit });
+            let owes = lane.skip.owes_last_part(open, transaction.commit);
+            if lane.touched {
+                lane.draft.ended = lane.draft.ended.saturating_add(1);
+            } else if owes {
+                // A last part without rows is a batch of its own: the next batch begins another transaction.
+                lane.draft.ended = 1;
+                lane.draft.last_commit_time = transaction.committed_at;
+                owing.push(index);
+            }
+        }
+        self.captured = self.captured.max(transaction.end());
+        for index in owing {
+            self.close(index, ClosedBy::Commit, false)?;
+        }
+        self.current = None;
+        let waited = self.oldest.is_some_and(|since| since.elapsed() >= self.limits.age());
+        if waited || self.lanes.iter().any(|lane| self.limits.reached(lane.draft.rows, lane.draft.bytes)) {
+            self.flush()?;
+        }
+        Ok(())
+    }
+}
+
+impl Lane {
+    /// The draft took a row.
+    fn took(
+        &mut self,
+        operation: Operation,
+        mark: Mark,
+        token: Token,
+        transaction: Transaction,
+        bytes: usize,
+    ) {
+        let continued = self.left_open == Some(mark.commit);
+        if !self.touched && !continued {
+            self.draft.begun = self.draft.begun.saturating_add(1);
+        }
+        self.touched = true;
+        let stand = Stand { mark, token };
+        if self.draft.first.is_none() {
+            self.draft.first = Some(stand.clone());
+            self.draft.first_commit_time = Some(transaction.committed_at);
+        }
+        self.last = stand;
+        self.draft.last_commit_time = transaction.committed_at;
+        self.draft.rows = self.draft.rows.saturating_add(1);
+        self.draft.bytes = self.draft.bytes.saturating_add(bytes);
+        if operation == Operation::Truncate {
+            self.draft.truncates = self.draft.truncates.saturating_add(1);
+        }
+    }
+}
+
+impl Capture for Assembler {
+    fn begin(&mut self, transaction: &Transaction, token: &Token) -> Result<(), Stop> {
+        for lane in &mut self.lanes {
+            lane.ordinal = 0;
+            lane.touched = false;
+            if let Err(error) = lane.skip.begins(transaction.commit) {
+                return Err(self.fail(error));
+            }
+        }
+        self.current = Some((*transaction, token.clone()));
+        Ok(())
+    }
+
+    fn row(&mut self, change: &Change<'_>) -> Result<(), Stop> {
+        self.take_row(change)
+    }
+
+    fn commit(&mut self, transaction: &Transaction) -> Result<(), Stop> {
+        self.take_commit(transaction)
+    }
+}
+
+/// Takes a snapshot's rows for the streams that begin with one.
+#[derive(Debug)]
+pub(crate) struct SnapshotAssembler<'a> {
+    assembler: &'a mut Assembler,
+    /// For each lane that is snapshotted its generation, and the chunks closed so far.
+    parts: Vec<Option<(Generation, u64)>>,
+    as_of: Option<(At, Token)>,
+    now: UnixMicros,
+}
+
+impl<'a> SnapshotAssembler<'a> {
+    /// A snapshot of the lanes that have a generation.
+    pub(crate) fn new(
+        assembler: &'a mut Assembler,
+        generations: &[Option<Generation>],
+        now: UnixMicros,
+    ) -> SnapshotAssembler<'a> {
+        let parts = generations.iter().map(|generation| generation.map(|g| (g, 0))).collect();
+        SnapshotAssembler { assembler, parts, as_of: None, now }
+    }
+
+    /// The source has given every row: each lane gets its last chunk, and streams from there.
+    pub(crate) fn finish(mut self) -> Result<(), Stop> {
+        for index in 0..self.parts.len() {
+            if self.parts.get(index).is_some_and(Option::is_some) {
+                self.close(index, true)?;
+            }
+        }
+        let Some((at, _)) = self.as_of else { return Ok(()) };
+        for (lane, part) in self.assembler.lanes.iter_mut().zip(&self.parts) {
+            if part.is_some() {
+                lane.skip = Skip::after_snapshot(Mark::end_of(at.commit));
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, index: usize, last: bool) -> Result<(), Stop> {
+        let Some((at, token)) = self.as_of.clone() else { return Ok(()) };
+        let Some(Some((generation, chunk))) = self.parts.get_mut(index) else { return Ok(()) };
+        let stand = Stand { mark: Mark::end_of(at.commit), token };
+        let Some(lane) = self.assembler.lanes.get_mut(index) else { return Ok(()) };
+        let empty = lane.encoder.rows();
+        let draft = std::mem::replace(&mut lane.draft, Draft { sections: empty, ..Draft::default() });
+        lane.last = stand.clone();
+        let as_of = RowPosition { mark: wire_mark(stand.mark), token: stand.token.clone() };
+        let encoded = Encoded {
+            stream: index,
+            kind: Kind::Snapshot,
+            first: stand.clone(),
+            last: stand,
+            continues: false,
+            leaves_open: false,
+            closed_by: if last { ClosedBy::Commit } else { ClosedBy::Limit },
+            resolved: if last { At::end_of(at.commit) } else { At::START },
+            begun: 0,
+            ended: 0,
+            first_commit_time: self.now,
+            last_commit_time: self.now,
+            row_events: draft.rows,
+            truncates: 0,
+            snapshot: Some(SnapshotPart { generation: *generation, as_of, chunk: *chunk, last }),
+            sections: if draft.rows == 0 { Vec::new() } else { draft.sections },
+        };
+        *chunk = chunk.saturating_add(1);
+        self.assembler.send(FromCapture::Batch(Box::new(encoded)))
+    }
+}
+
+impl SnapshotRows for SnapshotAssembler<'_> {
+    fn begin(&mut self, as_of: At, token: &Token) -> Result<(), Stop> {
+        self.as_of = Some((as_of, token.clone()));
+        Ok(())
+    }
+
+    fn row(&mut self, change: &Change<'_>) -> Result<(), Stop> {
+        let Some((at, _)) = self.as_of else { return Err(Stop) };
+        let now = self.now;
+        let limits = self.assembler.limits;
+        let Some(lane) = self.assembler.lanes.get_mut(change.table) else {
+            return Err(self.assembler.fail(CaptureError::NoSuchTable(change.table)));
+        };
+        let ordinal = change.index.saturating_add(1);
+        let transaction = Transaction { number: 0, commit: at.commit, committed_at: now };
+        let head = EventHead::of(change, &transaction, ordinal);
+        let bytes = match lane.encoder.encode(change, &head, &mut lane.draft.sections) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(self.assembler.fail(error)),
+        };
+        lane.draft.rows = lane.draft.rows.saturating_add(1);
+        lane.draft.bytes = lane.draft.bytes.saturating_add(bytes);
+        let full = limits.reached(lane.draft.rows, lane.draft.bytes);
+        self.assembler.outlet.rows.fetch_add(1, Ordering::Relaxed);
+        if bytes > limits.row_bytes_max {
+            let max = limits.row_bytes_max;
+            return Err(self.assembler.fail(CaptureError::RowTooLarge { stream: change.table, bytes, max }));
+        }
+        if full { self.close(change.table, false) } else { Ok(()) }
+    }
+}
+
+impl BatchLimits {
+    fn reached(&self, rows: u64, bytes: usize) -> bool {
+        rows >= self.rows_max || bytes >= self.bytes_max
+    }
+
+    fn age(&self) -> Duration {
+        Duration::from_millis(self.age_ms)
+    }
+}

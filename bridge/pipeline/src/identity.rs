@@ -1,0 +1,139 @@
+//! Who the source and the datasets are, on record before the first batch names them.
+
+use crate::life::{End, Plan, held};
+use crate::settings::TopicSettings;
+use crate::{Connector, ConnectorError};
+use bridge_envelope::{ContractRecord, Entry, Frame, IncarnationRecord, SchemaFile, Signed, TrustEntry};
+use bridge_event::{Incarnation, IncarnationNumber, LogIndex};
+use bridge_kafka::topics::{self, Checked, Created, Plan as TopicPlan, TopicError};
+use bridge_ledger::Log;
+use bridge_suite::Digest;
+use std::sync::Mutex;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The topics must be there with settings that keep the promise; the mock cluster has no settings to check.
+pub(crate) fn check_topics(connector: &Connector, plans: &[Plan]) -> Result<(), End> {
+    let TopicSettings { replication, retention_ms } = connector.topics;
+    let mut wanted: Vec<TopicPlan> = plans
+        .iter()
+        .map(|p| TopicPlan::of_dataset(&p.stream.topic(), 1, replication, retention_ms))
+        .collect();
+    wanted.extend(TopicPlan::of_records(replication));
+    for plan in wanted {
+        match topics::check(&connector.kafka, &plan, TIMEOUT) {
+            Ok(Checked::Good) => {}
+            Ok(Checked::NotChecked { reason }) => {
+                tracing::info!(topic = %plan.topic, %reason, "the broker does not tell topics' settings; not checked");
+            }
+            Ok(Checked::Missing) => create(connector, &plan)?,
+            Ok(Checked::Problems(problems)) => return Err(End::Halt(ConnectorError::Topics(problems))),
+            Err(error) => return Err(topic_end(error)),
+        }
+    }
+    Ok(())
+}
+
+fn create(connector: &Connector, plan: &TopicPlan) -> Result<(), End> {
+    match topics::create(&connector.kafka, plan, TIMEOUT) {
+        Ok(Created::Made | Created::AlreadyThere) => {
+            tracing::info!(topic = %plan.topic, "topic made");
+            Ok(())
+        }
+        Ok(Created::NotSupported { reason }) => Err(End::Retry(format!(
+            "the topic {} is not there, and this cluster cannot be asked to make it ({reason})",
+            plan.topic
+        ))),
+        Err(error) => Err(topic_end(error)),
+    }
+}
+
+fn topic_end(error: TopicError) -> End {
+    if error.disposition() == bridge_kafka::Disposition::Retry {
+        End::retry(error)
+    } else {
+        End::Halt(error.into())
+    }
+}
+
+/// The number of the source's incarnation. A log without one gets the first; another identity halts.
+pub(crate) fn incarnation(
+    connector: &Connector,
+    found: &Incarnation,
+    log: &Mutex<Log>,
+) -> Result<IncarnationNumber, End> {
+    let mut log = held(log);
+    if let Some(index) = log.newest_incarnation() {
+        let known = read_incarnation(&log, index)?;
+        if known.identity == *found {
+            return Ok(known.number);
+        }
+        return Err(End::Halt(ConnectorError::Identity {
+            found: describe(found),
+            known: describe(&known.identity),
+        }));
+    }
+    let number = IncarnationNumber(1);
+    let record = IncarnationRecord {
+        origin: connector.origin.clone(),
+        number,
+        identity: found.clone(),
+        previous: Digest::ZERO,
+    };
+    let record = record.sign(&[&connector.signing]).map_err(End::defect)?;
+    append(&mut log, Entry::Incarnation(record.into_frame()))?;
+    Ok(number)
+}
+
+fn read_incarnation(log: &Log, index: LogIndex) -> Result<IncarnationRecord, End> {
+    let bytes = log.entry(index).map_err(|error| End::Halt(error.into()))?;
+    match Entry::decode(&bytes) {
+        Ok(Entry::Incarnation(frame)) => match Frame::parse(&frame) {
+            Ok(Frame::Incarnation(record)) => Ok(record.content.clone()),
+            _ => Err(End::defect(format!("entry {index} holds no incarnation record"))),
+        },
+        _ => Err(End::defect(format!("entry {index} is no incarnation"))),
+    }
+}
+
+fn describe(incarnation: &Incarnation) -> String {
+    let Incarnation { engine, system, timeline, database, slot, .. } = incarnation;
+    format!("{engine} {system}, timeline {timeline}, database {database}, slot {slot}")
+}
+
+/// The contracts' records, each in the log; the sealing thread publishes them before its first batch.
+pub(crate) fn contracts(connector: &Connector, log: &Mutex<Log>) -> Result<Vec<Signed<ContractRecord>>, End> {
+    let mut records = Vec::new();
+    for promise in &connector.promises {
+        let schemas = promise
+            .contract
+            .sections()
+            .iter()
+            .map(|section| SchemaFile {
+                section: section.name().clone(),
+                content: section.schema_bytes().to_vec(),
+            })
+            .collect();
+        let record = ContractRecord { contract: promise.contract.bytes().to_vec(), schemas };
+        let record = record.sign(&[&connector.signing]).map_err(End::defect)?;
+        append(&mut held(log), Entry::Contract(record.frame().to_vec()))?;
+        records.push(record);
+    }
+    Ok(records)
+}
+
+/// The trust file in force is on record: a reader of the log knows by which one the connector worked.
+pub(crate) fn trust(connector: &Connector, log: &Mutex<Log>) -> Result<(), End> {
+    let (version, digest) = (connector.trust.version(), connector.trust.digest());
+    append(&mut held(log), Entry::Trust(TrustEntry { version, digest }))
+}
+
+/// Appends an entry that stands in the log once, whatever number of starts there are.
+fn append(log: &mut Log, entry: Entry) -> Result<(), End> {
+    let bytes = entry.encode().map_err(End::defect)?;
+    if log.index_of(&bytes).is_none() {
+        log.append(&[bytes]).map_err(End::from_log)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! Seal and publish: encoded batches become signed frames, in sequence, and go to Kafka.
+//!
+//! ```text
+//!   capture --Encoded--> [key version in force?] -> Sealer -> Streams::sealed -> Publisher
+//!   append  --beacon---------------------------------------------------------> Publisher
+//!                                              Publisher's reports -> Streams::acknowledged -> append
+//! ```
+//!
+//! One thread owns the producer and never waits for the log, so acknowledgements are taken as they come. Any delivery
+//! error ends the life: the next start reads back what really stands in Kafka.
+
+use crate::batch::{Encoded, FromCapture};
+use crate::keys::KeyRing;
+use crate::life::{End, Life};
+use crate::outside::Point;
+use crate::streams::wire_mark;
+use bridge_envelope::{ContractRecord, Header, RowPosition, Sealer, SectionDraft, Signed};
+use bridge_event::{At, Offset, Sequence};
+use bridge_kafka::{Delivery, PublishError, Publisher};
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// What the sealing thread is told, in order.
+#[derive(Debug)]
+pub(crate) enum ToSeal {
+    /// By the capturing thread.
+    Captured(FromCapture),
+    /// The capturing thread has ended.
+    CaptureEnded,
+    /// By the appending thread: a beacon for a stream, and the resolved position that it carries.
+    Beacon { stream: usize, frame: Vec<u8>, resolved: At, covers: Option<Sequence> },
+}
+
+/// What a delivery report is about.
+#[derive(Debug)]
+enum Sent {
+    Batch { stream: usize, sequence: Sequence },
+    Beacon { stream: usize, resolved: At, covers: Option<Sequence> },
+    Record,
+}
+
+/// How long to wait for Kafka's reports while something is in flight, and for work while nothing is.
+const REPORTS_WAIT: Duration = Duration::from_micros(500);
+const WORK_WAIT: Duration = Duration::from_millis(20);
+
+/// The producer with what is in flight.
+pub(crate) struct Courier<'a> {
+    life: &'a Life<'a>,
+    publisher: Publisher,
+    sent: HashMap<u64, Sent>,
+    token: u64,
+}
+
+impl<'a> Courier<'a> {
+    pub(crate) fn new(life: &'a Life<'a>, publisher: Publisher) -> Courier<'a> {
+        Courier { life, publisher, sent: HashMap::new(), token: 0 }
+    }
+
+    /// Hands a frame to the producer, waiting while its queue is full.
+    fn send(
+        &mut self,
+        topic: &str,
+        partition: bridge_event::Partition,
+        hint: &str,
+        frame: &[u8],
+        sent: Sent,
+    ) -> Result<(), End> {
+        let token = self.token;
+        self.token = self.token.wrapping_add(1);
+        self.sent.insert(token, sent);
+        let deadline = Instant::now() + self.life.delivery_timeout();
+        loop {
+            match self.publisher.publish(topic, partition, hint, frame, token) {
+                Ok(()) => return Ok(()),
+                Err(PublishError::QueueFull) if Instant::now() < deadline => {
+                    self.reports(Duration::from_millis(5))?
+                }
+                Err(error) => return Err(End::retry(error)),
+            }
+        }
+    }
+
+    /// Takes Kafka's reports.
+    fn reports(&mut self, wait: Duration) -> Result<(), End> {
+        let mut reports: Vec<Delivery> = Vec::new();
+        self.publisher.poll(wait, &mut |delivery| reports.push(delivery));
+        for delivery in reports {
+            let sent = self.sent.remove(&delivery.token);
+            let offset = delivery.result.map_err(End::retry)?;
+            if let Some(sent) = sent {
+                self.delivered(&sent, offset)?;
+            }
+        }
+        if self.publisher.broken() { Err(End::Retry("the producer is broken".to_owned())) } else { Ok(()) }
+    }
+
+    fn delivered(&self, sent: &Sent, offset: Offset) -> Result<(), End> {
+        match *sent {
+            Sent::Batch { stream, sequence } => {
+                self.life
+                    .streams(|streams| streams.acknowledged(stream, sequence, offset))
+                    .map_err(End::defect)?;
+                self.life.at(Point::AfterPublish);
+                self.life.metrics().published(stream);
+                self.life.wake_append();
+            }
+            Sent::Beacon { stream, resolved, covers } => {
+                self.life.streams(|streams| streams.cuts.resolved(stream, resolved));
+                self.life.beacon_acknowledged(stream, covers);
+                self.life.wake_append();
+            }
+            Sent::Record => {}
+        }
+        Ok(())
+    }
+
+    /// Publishes a record that must stand in its topic before anything that names it, and waits until it does.
+    pub(crate) fn record(&mut self, topic: &str, hint: &str, frame: &[u8]) -> Result<(), End> {
+        self.send(topic, bridge_event::Partition(0), hint, frame, Sent::Record)?;
+        let deadline = Instant::now() + self.life.delivery_timeout();
+        while self.sent.values().any(|sent| matches!(sent, Sent::Record)) {
+            if Instant::now() >= deadline {
+                return Err(End::Retry(format!("a record in {topic} was not acknowledged in time")));
+            }
+            self.reports(Duration::from_millis(10))?;
+        }
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.sent.len()
+    }
+}
+
+/// The sealing thread's own state.
+pub(crate) struct Sealing<'a> {
+    life: &'a Life<'a>,
+    courier: Courier<'a>,
+    sealer: Sealer,
+    keys: KeyRing,
+}
+
+impl<'a> Sealing<'a> {
+    pub(crate) fn new(life: &'a Life<'a>, courier: Courier<'a>, keys: KeyRing) -> Result<Sealing<'a>, End> {
+        Ok(Sealing { life, courier, sealer: Sealer::new().map_err(End::defect)?, keys })
+    }
+
+    /// Runs until the capturing thread has ended and everything is acknowledged, or the life ends.
+    pub(crate) fn run(
+        &mut self,
+        contracts: &[Signed<ContractRecord>],
+        work: &Receiver<ToSeal>,
+    ) -> Result<(), End> {
+        for record in contracts {
+            let digest = record.content().contract_digest().to_string();
+            self.courier.record(bridge_kafka::topics::CONTRACTS, &digest, record.frame())?;
+        }
+        let mut captured = true;
+        loop {
+            let wait = if self.courier.in_flight() > 0 { Duration::ZERO } else { WORK_WAIT };
+            match work.recv_timeout(wait) {
+                Ok(ToSeal::CaptureEnded) => {
+                    captured = false;
+                    self.life.streams(|streams| streams.capture_ended = true);
+                    self.life.wake_append();
+                }
+                Ok(message) => self.take(message)?,
+                Err(RecvTimeoutError::Timeout) => {
+                    let wait = if self.courier.in_flight() > 0 { REPORTS_WAIT } else { Duration::ZERO };
+                    self.courier.reports(wait)?;
+                }
+                // Every sender is gone: the appending thread, which sends last, has ended.
+                Err(RecvTimeoutError::Disconnected) => return self.drain(),
+            }
+            if captured {
+                self.courier.reports(Duration::ZERO)?;
+            }
+            self.life.go_on()?;
+        }
+    }
+
+    /// Waits for what is in flight, as long as a stop may take.
+    fn drain(&mut self) -> Result<(), End> {
+        let deadline = Instant::now() + self.life.drain_timeout();
+        while self.courier.in_flight() > 0 && Instant::now() < deadline {
+            self.courier.reports(Duration::from_millis(10))?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: ToSeal) -> Result<(), End> {
+        match message {
+            ToSeal::Captured(FromCapture::Batch(encoded)) => self.seal(*encoded),
+            ToSeal::Captured(FromCapture::Captured(end)) => {
+                self.life.streams(|streams| streams.captured(end));
+                self.life.wake_append();
+                Ok(())
+            }
+            ToSeal::Beacon { stream, frame, resolved, covers } => {
+                let plan = self.life.plan(stream)?;
+                let (topic, partition) = (plan.stream.topic(), plan.stream.partition);
+                self.courier.send(
+                    &topic,
+                    partition,
+                    "beacon",
+                    &frame,
+                    Sent::Beacon { stream, resolved, covers },
+                )?;
+                self.life.at(Point::AfterBeacon);
+                Ok(())
+            }
+            ToSeal::CaptureEnded => Ok(()),
+        }
+    }
+
+    fn seal(&mut self, encoded: Encoded) -> Result<(), End> {
+        self.life.at(Point::AfterEncode);
+        let stream = encoded.stream;
+        let plan = self.life.plan(stream)?;
+        let now = self.life.now();
+        let rows = encoded.row_events.saturating_add(encoded.truncates);
+        if rows > 0 {
+            self.keys.in_force(self.life, stream, rows, now, &mut self.courier)?;
+        }
+        let header = self.header(&encoded)?;
+        let versions = self.keys.of(stream);
+        let drafts: Vec<SectionDraft<'_>> = plan
+            .sections
+            .iter()
+            .zip(&encoded.sections)
+            .zip(versions)
+            .map(|((section, rows), key)| SectionDraft {
+                name: &section.name,
+                schema: section.schema,
+                groups: &section.groups,
+                compression: section.compression,
+                rows,
+                key,
+            })
+            .collect();
+        let sealed = self.sealer.seal(header, &drafts, &[self.life.signing_key()]).map_err(End::defect)?;
+        let (header, digest) = (sealed.header().clone(), sealed.digest());
+        let sequence = header.sequence;
+        let frame = sealed.into_frame();
+        let hint = format!("{}/{}", header.epoch, sequence);
+        self.life.metrics().sealed(stream, rows, frame.len());
+        self.life
+            .streams(|streams| streams.sealed(stream, header, digest, frame.len()))
+            .map_err(End::defect)?;
+        self.life.at(Point::AfterSeal);
+        self.courier.send(
+            &plan.stream.topic(),
+            plan.stream.partition,
+            &hint,
+            &frame,
+            Sent::Batch { stream, sequence },
+        )
+    }
+
+    fn header(&self, encoded: &Encoded) -> Result<Header, End> {
+        let plan = self.life.plan(encoded.stream)?;
+        let next = self.life.streams(|s| s.sending.get(encoded.stream).and_then(|s| s.outgoing.next()));
+        let (sequence, previous) = next.ok_or(End::Halt(crate::ConnectorError::SequencesEnd))?;
+        let mut nonce = [0; 32];
+        self.life.fill(&mut nonce)?;
+        let stand = |stand: &crate::batch::Stand| RowPosition {
+            mark: wire_mark(stand.mark),
+            token: stand.token.clone(),
+        };
+        Ok(Header {
+            suite: plan.suite,
+            stream: plan.stream.clone(),
+            origin: self.life.origin().clone(),
+            epoch: self.life.epoch(),
+            sequence,
+            previous,
+            kind: encoded.kind,
+            contract: plan.contract,
+            nonce,
+            incarnation: self.life.incarnation(),
+            first: stand(&encoded.first),
+            last: stand(&encoded.last),
+            continues: encoded.continues,
+            leaves_open: encoded.leaves_open,
+            closed_by: encoded.closed_by,
+            resolved: encoded.resolved,
+            transactions_begun: encoded.begun,
+            transactions_ended: encoded.ended,
+            first_commit_time: encoded.first_commit_time,
+            last_commit_time: encoded.last_commit_time,
+            row_events: encoded.row_events,
+            truncates: encoded.truncates,
+            snapshot: encoded.snapshot.clone(),
+            fragment: None,
+            notice: None,
+            sections: Vec::new(),
+            extensions: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! What an operator may set. The doc comments are the reference; `govbridge connector --help` points here.
+
+use serde::Deserialize;
+
+/// When a batch is closed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchLimits {
+    /// A batch with this many rows is closed, also inside a transaction. At most 65,536 (the format's limit).
+    pub rows_max: u64,
+    /// A batch with this many encoded bytes is closed, also inside a transaction.
+    pub bytes_max: usize,
+    /// Once the oldest row of a batch has waited this long, the batch is closed at the next commit.
+    pub age_ms: u64,
+    /// A single row over this many encoded bytes halts the connector before its position moves.
+    pub row_bytes_max: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        // 4,096 rows of 230 bytes are 920 KiB, so 512 KiB is what usually closes a batch under load; sealed and
+        // compressed it stays far below Kafka's default record limit of 1 MiB, and so does a single row.
+        BatchLimits { rows_max: 4096, bytes_max: 512 * 1024, age_ms: 2, row_bytes_max: 896 * 1024 }
+    }
+}
+
+/// How often the connector speaks when it has nothing, or something, to say.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Intervals {
+    /// A checkpoint is signed, sent to the witnesses and told in beacons this often while there is something new.
+    pub checkpoint_ms: u64,
+    /// The same while there is nothing new; also how long after the last one the next beacon is due at the latest.
+    pub idle_ms: u64,
+    /// A mark with every stream's head goes into the log at least this often.
+    pub mark_ms: u64,
+    /// How long a witness may take to answer.
+    pub witness_timeout_ms: u64,
+    /// How long fences, key records and beacons of a start may take to be acknowledged.
+    pub delivery_timeout_ms: u64,
+    /// How long a stop may take to hand over what is in flight.
+    pub drain_ms: u64,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Intervals {
+            checkpoint_ms: 1_000,
+            idle_ms: 30_000,
+            mark_ms: 60_000,
+            witness_timeout_ms: 3_000,
+            delivery_timeout_ms: 30_000,
+            drain_ms: 5_000,
+        }
+    }
+}
+
+/// What the connector's topics are made with, and checked against, where the cluster tells.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopicSettings {
+    /// Copies of each partition.
+    pub replication: u32,
+    /// How long Kafka keeps batches; absent: for ever.
+    pub retention_ms: Option<u64>,
+}
+
+impl Default for TopicSettings {
+    fn default() -> Self {
+        TopicSettings { replication: 3, retention_ms: None }
+    }
+}
+
+/// A beacon stands in a stream at least after this many batches,
+pub(crate) const BEACON_BATCHES_MAX: u64 = 256;
+/// or after this many bytes of them: a reader that starts from a place reads at most about as much to its end.
+pub(crate) const BEACON_BYTES_MAX: usize = 8 * 1024 * 1024;
