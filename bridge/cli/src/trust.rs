@@ -2,8 +2,11 @@
 
 mod add;
 mod init;
+mod memory;
 mod show;
 
+#[allow(unused_imports, reason = "the processes' commands load the trust file by it")]
+pub(crate) use memory::load;
 pub(crate) use show::show as show_file;
 
 use crate::exit::{Exit, Refusal};
