@@ -203,24 +203,25 @@ impl Form {
                 found.push(public);
             }
         }
-        let has = |role: Role, algorithm: Algorithm| {
-            found.iter().any(|key| key.role() == role && key.algorithm() == algorithm)
-        };
-        for algorithm in signers.required() {
-            if !has(Role::Signing, *algorithm) {
-                findings.push(Finding::SignatureMissing { role: Role::Signing, algorithm: algorithm.name() });
+        if findings.is_empty() {
+            // A signature that is wrong is missing too; it is said once.
+            findings.extend(missing(&found, Role::Signing, signers.required()));
+            if operator {
+                findings.extend(missing(&found, Role::Operator, signers.required()));
             }
-            if operator && !has(Role::Operator, *algorithm) {
-                findings
-                    .push(Finding::SignatureMissing { role: Role::Operator, algorithm: algorithm.name() });
-            }
-        }
-        if !found.iter().any(|key| key.role() == Role::Signing) && findings.is_empty() {
-            let algorithm = Algorithm::Ed25519.name();
-            findings.push(Finding::SignatureMissing { role: Role::Signing, algorithm });
         }
         (findings, found.iter().map(|key| key.id()).collect())
     }
+}
+
+/// The algorithms that no key of the role signed with. Without any required algorithm one signature must still be
+/// there.
+fn missing(found: &[&PublicKey], role: Role, required: &[Algorithm]) -> Vec<Finding> {
+    let has =
+        |algorithm: &Algorithm| found.iter().any(|key| key.role() == role && key.algorithm() == *algorithm);
+    let required = if required.is_empty() { &[Algorithm::Ed25519] } else { required };
+    let missing = required.iter().filter(|algorithm| !has(algorithm));
+    missing.map(|algorithm| Finding::SignatureMissing { role, algorithm: algorithm.name() }).collect()
 }
 
 fn read_signatures(r: &mut Reader<'_>) -> Result<Vec<Signature>, ParseError> {
