@@ -57,6 +57,10 @@ fn each_vector_is_judged_as_it_says() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let vector: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        if vector.get("section").is_some() {
+            // A row vector: tests/row_vectors.rs reads it.
+            continue;
+        }
         match (judged(&vector), vector.get("problem")) {
             (Ok(additions), None) => {
                 let expected: Vec<(String, String)> = vector
