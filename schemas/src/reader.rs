@@ -6,7 +6,7 @@
 use crate::column::{Column, ColumnType};
 use crate::contract::Contract;
 use crate::convert::{NAN_BITS, is_decimal, is_time, uuid_of, uuid_text};
-use crate::row::{EventHead, ROW_BYTES_MAX, ROW_BYTES_MIN, States, operation_of};
+use crate::row::{EventHead, ROW_BYTES_MAX, ROW_BYTES_MIN, ROWS_MAX, States, operation_of};
 use crate::wire::{Cursor, Malformed};
 use bridge_event::{Cell, Operation, RowParts, RowSplit, Rows, SectionName, SplitError, UnixMicros, Value};
 
@@ -272,6 +272,13 @@ impl SectionReader {
 impl RowSplit for SectionReader {
     fn split(&self, content: Vec<u8>, rows: usize) -> Result<Rows, SplitError> {
         let parts = self.parts.len() + 1;
+        if rows > ROWS_MAX {
+            return Err(SplitError::Malformed {
+                row: ROWS_MAX,
+                at: 0,
+                what: "more rows than a batch may have",
+            });
+        }
         if rows > content.len() / ROW_BYTES_MIN {
             return Err(SplitError::Malformed {
                 row: 0,

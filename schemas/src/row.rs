@@ -19,6 +19,9 @@ use bridge_event::{Change, Operation, Transaction, UnixMicros};
 /// Most bytes of one row of a section; a larger one halts the connector.
 pub const ROW_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Most rows of one batch, so of one section's content.
+pub(crate) const ROWS_MAX: usize = 65_536;
+
 /// Least bytes of one row: seven numbers of at least one byte each.
 pub(crate) const ROW_BYTES_MIN: usize = 7;
 

@@ -481,6 +481,10 @@ fn bytes_that_no_encoder_writes_are_refused() {
     assert!(wrong(8, 8).contains("no such state of a column"));
     assert!(reader.split(good.to_vec(), 2).is_err());
     assert!(reader.split(good.to_vec(), usize::MAX).is_err());
+    assert!(reader.split(good.repeat(65_536), 65_536).is_ok());
+    assert!(
+        reader.split(good.repeat(65_537), 65_537).unwrap_err().to_string().contains("more rows than a batch")
+    );
     assert!(
         reader.split([&good[..], &[0]].concat(), 1).unwrap_err().to_string().contains("1 bytes are left")
     );
