@@ -117,9 +117,16 @@ fn live(
 ) -> Result<(), ConnectorError> {
     let mut source = claim()?;
     let mut wait = BACKOFF.0;
+    let mut checked = false;
     loop {
         let began = Instant::now();
-        let end = one_life(connector, &mut *source, log, plans, metrics, stop);
+        let end = match if checked { Ok(()) } else { identity::check_topics(connector, plans) } {
+            Ok(()) => {
+                checked = true;
+                one_life(connector, &mut *source, log, plans, metrics, stop)
+            }
+            Err(end) => end,
+        };
         metrics.stopped();
         match end {
             End::Stopped => return Ok(()),
@@ -189,7 +196,6 @@ fn prepare(
     plans: &[Plan],
     stop: &AtomicBool,
 ) -> Result<Prepared, End> {
-    identity::check_topics(connector, plans)?;
     let incarnation = identity::incarnation(connector, source.incarnation(), log)?;
     identity::trust(connector, log)?;
     let contracts = identity::contracts(connector, log)?;

@@ -59,6 +59,9 @@ impl Default for Intervals {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TopicSettings {
+    /// Whether topics are made when missing and their settings checked at the start. `false` only for librdkafka's mock
+    /// cluster, which answers no such question.
+    pub check: bool,
     /// Copies of each partition.
     pub replication: u32,
     /// How long Kafka keeps batches; absent: for ever.
@@ -67,7 +70,7 @@ pub struct TopicSettings {
 
 impl Default for TopicSettings {
     fn default() -> Self {
-        TopicSettings { replication: 3, retention_ms: None }
+        TopicSettings { check: true, replication: 3, retention_ms: None }
     }
 }
 
