@@ -64,7 +64,7 @@ struct Plan {
 
 impl Plan {
     fn new(connection: &Connection, new_system: &str, tables: &[Table]) -> Result<Plan, SourceError> {
-        let findings = preflight::findings(connection, tables)?;
+        let findings = preflight::findings(connection, tables, true)?;
         if let Some(refusal) = findings.into_iter().find(|f| f.severity == Severity::Refused) {
             return Err(refusal.into_error());
         }

@@ -41,10 +41,15 @@ impl Finding {
 
 /// Everything that stands against capturing `tables` of the file at `path`; empty when nothing does. Changes nothing.
 pub fn preflight(path: &Path, tables: &[Table]) -> Result<Vec<Finding>, SourceError> {
-    findings(&open(&resolve(path)?)?, tables)
+    findings(&open(&resolve(path)?)?, tables, true)
 }
 
-pub(crate) fn findings(connection: &Connection, tables: &[Table]) -> Result<Vec<Finding>, SourceError> {
+/// `rows` says whether rows are looked at too, which may take as long as reading a table.
+pub(crate) fn findings(
+    connection: &Connection,
+    tables: &[Table],
+    rows: bool,
+) -> Result<Vec<Finding>, SourceError> {
     let mut findings = Vec::new();
     let mode: String = connection.pragma_query_value(None, "journal_mode", |r| r.get(0)).map_err(broken)?;
     if mode != "wal" {
@@ -65,7 +70,7 @@ pub(crate) fn findings(connection: &Connection, tables: &[Table]) -> Result<Vec<
     }
     for (at, table) in tables.iter().enumerate() {
         let twice = tables.iter().take(at).any(|t| t.name == table.name);
-        TableCheck { connection, table, findings: &mut findings }.run(twice)?;
+        TableCheck { connection, table, rows, findings: &mut findings }.run(twice)?;
     }
     Ok(findings)
 }
@@ -73,6 +78,7 @@ pub(crate) fn findings(connection: &Connection, tables: &[Table]) -> Result<Vec<
 struct TableCheck<'a> {
     connection: &'a Connection,
     table: &'a Table,
+    rows: bool,
     findings: &'a mut Vec<Finding>,
 }
 
@@ -188,18 +194,19 @@ impl TableCheck<'_> {
             if column.not_null || number {
                 continue;
             }
-            let nulls: bool = self
-                .connection
-                .query_row(
-                    &format!(
-                        "SELECT EXISTS (SELECT 1 FROM {} AS g WHERE g.{} IS NULL)",
-                        crate::file::quoted(&self.table.name),
-                        crate::file::quoted(&compared.name)
-                    ),
-                    [],
-                    |r| r.get(0),
-                )
-                .map_err(broken)?;
+            let nulls: bool = self.rows
+                && self
+                    .connection
+                    .query_row(
+                        &format!(
+                            "SELECT EXISTS (SELECT 1 FROM {} AS g WHERE g.{} IS NULL)",
+                            crate::file::quoted(&self.table.name),
+                            crate::file::quoted(&compared.name)
+                        ),
+                        [],
+                        |r| r.get(0),
+                    )
+                    .map_err(broken)?;
             let severity = if nulls { Severity::Refused } else { Severity::Warning };
             let what = if nulls { "holds NULL in some rows" } else { "may become NULL, which halts capture" };
             self.found(severity, format!("key column {} {what}", compared.name), "declare it NOT NULL");

@@ -39,7 +39,10 @@ pub(crate) fn verify(connection: &Connection, tables: &[Table]) -> Result<Instal
         first_to_fire(connection, layout)?;
     }
     // What create refuses, a later change of the schema may have brought in.
-    match preflight::findings(connection, tables)?.into_iter().find(|f| f.severity == Severity::Refused) {
+    match preflight::findings(connection, tables, false)?
+        .into_iter()
+        .find(|f| f.severity == Severity::Refused)
+    {
         Some(refusal) => Err(refusal.into_error()),
         None => Ok(installed),
     }

@@ -37,8 +37,8 @@ impl Register {
     pub(crate) fn bare(sql: &str, tables: Vec<Table>) -> Register {
         let register = Register { folder: tempfile::tempdir().unwrap(), tables };
         let connection = Connection::open(register.path()).unwrap();
-        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
         connection.execute_batch(sql).unwrap();
+        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
         register
     }
 
@@ -55,6 +55,8 @@ impl Register {
     pub(crate) fn application(&self) -> Connection {
         let connection = Connection::open(self.path()).unwrap();
         connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+        // No test of this crate cuts the power.
+        connection.pragma_update(None, "synchronous", "OFF").unwrap();
         connection
     }
 

@@ -1,4 +1,9 @@
 //! Tests of the SQLite connector on real files.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic, and says so by it")]
 
 mod bench;
+mod boundaries;
 mod conformance;
+mod drift;
+mod processes;
+mod writes;
