@@ -166,7 +166,7 @@ impl<'a> Appending<'a> {
     fn last_words(&mut self) -> Result<(), End> {
         let now = self.life.now();
         self.mark(now)?;
-        crate::checkpoint::make(self.life)?;
+        self.life.want_last_checkpoint(self.life.drain_timeout());
         self.beacons(self.life.now(), true)
     }
 }

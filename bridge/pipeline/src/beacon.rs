@@ -22,6 +22,7 @@ pub(crate) struct InLog {
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
     pub(crate) size: u64,
+    pub(crate) cosignatures: usize,
     pub(crate) note: String,
 }
 
@@ -33,7 +34,7 @@ pub(crate) struct Lamp {
     batches: u64,
     bytes: usize,
     /// Which checkpoint the last beacon told, and when it was sent.
-    told: Option<u64>,
+    told: Option<(u64, usize)>,
     sent: Option<UnixMicros>,
 }
 
@@ -64,7 +65,7 @@ impl Lamp {
         let idle = i64::try_from(idle_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
         self.batches >= crate::settings::BEACON_BATCHES_MAX
             || self.bytes >= crate::settings::BEACON_BYTES_MAX
-            || checkpoint.is_some_and(|c| self.told != Some(c.size))
+            || checkpoint.is_some_and(|c| self.told != Some((c.size, c.cosignatures)))
             || self.sent.is_none_or(|sent| now.0.saturating_sub(sent.0) >= idle)
     }
 
@@ -95,7 +96,7 @@ pub(crate) fn send(
     let (frame, resolved, covers) = build(life, stream, lamp, checkpoint, now)?;
     lamp.batches = 0;
     lamp.bytes = 0;
-    lamp.told = checkpoint.map(|c| c.size);
+    lamp.told = checkpoint.map(|c| (c.size, c.cosignatures));
     lamp.sent = Some(now);
     life.metrics().beacon(stream);
     life.send(ToSeal::Beacon { stream, frame, resolved, covers })

@@ -136,6 +136,13 @@ struct Wake {
     bell: Condvar,
 }
 
+/// The last checkpoint of a clean stop: asked for by the appending thread, made by the checkpointing thread.
+#[derive(Debug, Default)]
+struct LastCheckpoint {
+    wanted: bool,
+    ended: bool,
+}
+
 /// What all threads of a life share.
 pub(crate) struct Life<'a> {
     pub(crate) connector: &'a Connector,
@@ -149,8 +156,8 @@ pub(crate) struct Life<'a> {
     wake: Wake,
     to_seal: Mutex<Option<SyncSender<ToSeal>>>,
     may_acknowledge: Mutex<Option<At>>,
-    /// Held while a checkpoint is made: sizes that are published must not fall.
-    pub(crate) checkpointing: Mutex<()>,
+    last_checkpoint: Mutex<LastCheckpoint>,
+    last_checkpoint_made: Condvar,
     checkpoint: Mutex<Option<Published>>,
     under_beacon: Mutex<Vec<UnderBeacon>>,
     end: Mutex<Option<End>>,
@@ -196,7 +203,8 @@ impl<'a> Life<'a> {
             wake: Wake::default(),
             to_seal: Mutex::new(Some(to_seal)),
             may_acknowledge: Mutex::new(None),
-            checkpointing: Mutex::new(()),
+            last_checkpoint: Mutex::new(LastCheckpoint::default()),
+            last_checkpoint_made: Condvar::new(),
             checkpoint: Mutex::new(begin.checkpoint),
             under_beacon: Mutex::new(under),
             end: Mutex::new(None),
@@ -308,6 +316,24 @@ impl<'a> Life<'a> {
         self.wake_append();
     }
 
+    /// Asks the checkpointing thread for the last checkpoint of a clean stop, and waits for it.
+    pub(crate) fn want_last_checkpoint(&self, longest: Duration) {
+        let mut last = held(&self.last_checkpoint);
+        last.wanted = true;
+        let waited = self.last_checkpoint_made.wait_timeout_while(last, longest, |last| !last.ended);
+        drop(waited);
+    }
+
+    pub(crate) fn last_checkpoint_wanted(&self) -> bool {
+        held(&self.last_checkpoint).wanted
+    }
+
+    /// The checkpointing thread has ended, for whatever reason.
+    pub(crate) fn checkpointing_ended(&self) {
+        held(&self.last_checkpoint).ended = true;
+        self.last_checkpoint_made.notify_all();
+    }
+
     /// Keeps every stream's place; the log writes them with its next checkpoint.
     pub(crate) fn keep_places(&self) {
         let places =
@@ -371,11 +397,6 @@ impl<'a> Life<'a> {
     /// The flag that says that the life is over, for those who only watch it.
     pub(crate) fn ended(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.ended)
-    }
-
-    /// Whether the capturing thread has ended and everything that it sent is sealed.
-    pub(crate) fn capture_ended(&self) -> bool {
-        self.streams(|streams| streams.capture_ended)
     }
 
     pub(crate) fn is_over(&self) -> bool {

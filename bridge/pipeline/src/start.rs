@@ -1,6 +1,7 @@
 //! The start: performs the effects that `bridge_chain::start` asks for, and hands back what came of them.
 
 use crate::beacon::InLog;
+use crate::checkpoint;
 use crate::heads::StreamHead;
 use crate::life::{End, Plan, held, superseded};
 use crate::logged;
@@ -146,7 +147,7 @@ impl<'a> Starting<'a> {
             let size = found.and_then(|b| b.appended).and_then(|a| tail::checkpoint_size(&a.checkpoint));
             beacon = beacon.max(size.unwrap_or(0));
         }
-        let witnesses = 0;
+        let witnesses = checkpoint::largest_witnessed(self.connector)?;
         Ok(Outcome::LogChecked { newest, sizes: Sizes { log, checkpoint, beacon, witnesses } })
     }
 

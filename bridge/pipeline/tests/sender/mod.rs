@@ -67,12 +67,18 @@ pub fn root() -> PathBuf {
 
 /// A contract of the tax department, from the repository's own data.
 pub fn promise(dataset: &str) -> Promise {
+    promise_with(dataset, |contract| contract)
+}
+
+/// The same, with its text changed by a test.
+pub fn promise_with(dataset: &str, change: impl Fn(String) -> String) -> Promise {
     let folder = root().join("schemas/tax").join(dataset);
     let mut files = ContractFiles::new();
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        files.insert(name, std::fs::read(&path).unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        files.insert(name.clone(), if name == "contract.toml" { change(text) } else { text });
     }
     Promise { contract: Arc::new(Contract::parse(&files).unwrap()), files }
 }
@@ -184,12 +190,25 @@ impl Scene {
 
     pub fn start_with(&self, connector: Connector) -> Running {
         let _ = tracing_subscriber::fmt().with_env_filter("info").with_test_writer().try_init();
-        let stop = Arc::new(AtomicBool::new(false));
         let log = Log::open(&self.log_dir(), &Holder::here(UnixMicros(NOW)), Disk::real()).unwrap();
+        self.spawn(connector, log, false)
+    }
+
+    /// Starts a connector on a log that is open; `take_over` takes the source from whoever has it.
+    pub fn start_on(&self, log: Log, take_over: bool) -> Running {
+        self.spawn(self.connector(Arc::new(NoProbe)), log, take_over)
+    }
+
+    fn spawn(&self, connector: Connector, log: Log, take_over: bool) -> Running {
+        let stop = Arc::new(AtomicBool::new(false));
         let (file, tables) = (self.file(), self.tables());
         let claim = Box::new(move || {
-            let who = Claimant { process: 1, host: "here".to_owned(), since: UnixMicros(NOW) };
-            let source = SqliteSource::claim(&file, &tables, &who)?;
+            let who = Claimant { pid: 1, host: "here".to_owned(), since: UnixMicros(NOW) };
+            let source = if take_over {
+                SqliteSource::take_over(&file, &tables, &who)?
+            } else {
+                SqliteSource::claim(&file, &tables, &who)?
+            };
             Ok::<_, SourceError>(Box::new(source) as Box<dyn Source>)
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -244,6 +263,18 @@ impl Scene {
             .collect()
     }
 
+    /// The newest epoch that has a fence in a stream.
+    pub fn epoch(&self, dataset: &str) -> u64 {
+        let expected = self.expected(dataset);
+        let records = self.records(&stream(dataset).topic());
+        let fences = records.iter().filter(|bytes| bytes.starts_with(b"GBF1"));
+        let epoch = |bytes: &Vec<u8>| {
+            let fence = bridge_envelope::verify_fence(bytes, &self.trust, &expected).into_verified().unwrap();
+            fence.content().epoch.0
+        };
+        fences.map(epoch).max().unwrap_or(0)
+    }
+
     /// The key records in the order of their topic.
     pub fn key_records(&self) -> Vec<bridge_envelope::KeyRecord> {
         let read = |bytes: &Vec<u8>| match Frame::parse(bytes).unwrap() {
@@ -288,5 +319,32 @@ impl Running {
 
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
+    }
+}
+
+/// What the rules need of a batch.
+pub fn facts(header: &Header, digest: bridge_suite::Digest) -> bridge_chain::Facts {
+    let mark = |position: &bridge_envelope::RowPosition| bridge_chain::Mark {
+        commit: position.mark.commit,
+        ordinal: position.mark.ordinal,
+        fragment: position.mark.fragment,
+    };
+    bridge_chain::Facts {
+        epoch: header.epoch,
+        sequence: header.sequence,
+        digest,
+        previous: header.previous,
+        kind: header.kind,
+        incarnation: header.incarnation,
+        first: mark(&header.first),
+        last: mark(&header.last),
+        rows: header.rows(),
+        continues: header.continues,
+        leaves_open: header.leaves_open,
+        begun: header.transactions_begun,
+        ended: header.transactions_ended,
+        lost: Vec::new(),
+        lost_previous: bridge_suite::Digest::ZERO,
+        voids: Vec::new(),
     }
 }
