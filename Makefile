@@ -50,7 +50,7 @@ audit: target/tools/bin/cargo-deny ## check advisories too (needs the advisory d
 	target/tools/bin/cargo-deny check advisories
 
 bench-path: ## Criterion for each stage, and CPU time a row from memory through encode, seal, verify, open
-	$(CARGO) bench --locked -p tests --bench path
+	$(CARGO) bench --locked -p tests-bench
 
 vectors: ## write the vectors anew from the code (they are committed; a test compares them)
 	GOVBRIDGE_WRITE_VECTORS=1 $(CARGO) test --locked --workspace vectors

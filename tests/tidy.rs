@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["schemas", "bridge-envelope", "bridge-chain", "bridge-trust"],
     &["connectors-source", "connectors-sqlite", "bridge-kafka", "bridge-ledger"],
     &["bridge-pipeline", "bridge-subscriber"],
-    &["bridge-cli", "deploy-demo", "tests"],
+    &["bridge-cli", "deploy-demo", "tests", "tests-bench"],
 ];
 
 /// Arrows between rooms of one floor, each with its reason.
@@ -35,7 +35,7 @@ const CONNECTOR_MAY_USE: &[&str] = &["bridge-event", "connectors-source"];
 const FOREIGN: &[(&str, &[&str])] = &[
     ("rdkafka", &["bridge-kafka"]),
     ("apache-avro", &["schemas", "bridge-envelope"]),
-    ("ed25519-dalek", &["bridge-suite"]),
+    ("ed25519-dalek", &["bridge-suite", "deploy-demo"]),
     ("aes-gcm", &["bridge-suite"]),
     ("hpke", &["bridge-suite"]),
     ("argon2", &["bridge-suite"]),
@@ -269,7 +269,7 @@ fn nothing_is_left_for_later() {
 
 /// The stages' prefixes of error codes; a code is a prefix and three digits.
 const CODE_PREFIXES: &[&str] =
-    &["CAP", "ENC", "SEA", "PUB", "APP", "ACK", "FET", "VER", "OPE", "DEL", "CON", "TRU", "WIT", "CHA", "KEY", "CFG"];
+    &["CAP", "ENC", "SEA", "PUB", "APP", "ACK", "FET", "VER", "OPE", "DEL", "CON", "TRU", "WIT", "CHA", "KEY", "CFG", "STA", "SUI", "TLO"];
 
 fn codes_in(line: &str) -> Vec<String> {
     let mut codes = Vec::new();

@@ -1,0 +1,1 @@
+//! Shared parts of the benchmarks: the row of the baselines, a contract of two sections.
