@@ -1,0 +1,115 @@
+//! Was every committed change delivered, once, to everybody entitled? Two counts that know nothing of each other: what
+//! the offices committed, and what the receivers' files hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::deliveries::Deliveries;
+use crate::generator::{Office, Operation, Tally};
+
+/// What the offices committed.
+pub(crate) struct Committed {
+    /// The rows that each table had when the connectors were first started: the snapshot.
+    pub(crate) before: BTreeMap<&'static str, u64>,
+    /// Every change since.
+    pub(crate) since: Tally,
+}
+
+const OPERATIONS: &[(&str, Operation)] =
+    &[("c", Operation::Insert), ("u", Operation::Update), ("d", Operation::Delete)];
+
+impl Committed {
+    /// How many rows of a table each recipient must get, by the operations of JSON lines.
+    fn expected(&self, table: &str) -> Vec<(&'static str, u64)> {
+        let read = ("r", self.before.get(table).copied().unwrap_or_default());
+        let changes = OPERATIONS.iter().map(|(word, operation)| (*word, self.since.of(table, *operation)));
+        std::iter::once(read).chain(changes).collect()
+    }
+
+    /// Rows that a receiver must get in all.
+    pub(crate) fn rows_for(&self, deliveries: &Deliveries) -> u64 {
+        deliveries
+            .contracts()
+            .flat_map(|(_, contract)| self.expected(&contract.table))
+            .map(|(_, rows)| rows)
+            .sum()
+    }
+
+    /// Compares one receiver's file with what was committed; a line for each difference.
+    pub(crate) fn differences(
+        &self,
+        deliveries: &Deliveries,
+        offices: &[Office],
+    ) -> anyhow::Result<Vec<String>> {
+        let who = &deliveries.department;
+        let mut found: Vec<String> =
+            deliveries.faults().iter().map(|fault| format!("{who}: {fault}")).collect();
+        for (name, contract) in deliveries.contracts() {
+            let received = deliveries.received(name);
+            for (operation, rows) in self.expected(&contract.table) {
+                let got = received.count(operation);
+                if got != rows {
+                    found.push(format!(
+                        "{who}: {name}: {rows} rows of operation {operation} were committed, {got} came"
+                    ));
+                }
+            }
+            let mut keys = BTreeSet::new();
+            for office in offices.iter().filter(|office| office.has(&contract.table)) {
+                keys.extend(office.keys(&contract.table, &contract.key)?);
+            }
+            let (missing, surplus) =
+                (keys.difference(received.keys()).count(), received.keys().difference(&keys).count());
+            if missing + surplus > 0 {
+                found.push(format!(
+                    "{who}: {name}: {missing} rows of the source are missing, {surplus} exist here only"
+                ));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// One row as each receiver got it, column by column: what one sees and another does not.
+pub(crate) fn side_by_side(dataset: &str, deliveries: &[Deliveries]) -> Vec<String> {
+    let samples: Vec<_> = deliveries.iter().map(|one| one.sample(dataset)).collect();
+    let columns: BTreeSet<&String> = samples.iter().flat_map(BTreeMap::keys).collect();
+    let cells =
+        |texts: &mut dyn Iterator<Item = &str>| -> String { texts.map(|text| padded(text, 24)).collect() };
+    let head = cells(&mut deliveries.iter().map(|one| one.department.as_str()));
+    let mut lines = vec![format!("    {}{}", padded("", 16), head.trim_end())];
+    for column in columns {
+        let values = cells(&mut samples.iter().map(|sample| sample.get(column).map_or("-", String::as_str)));
+        lines.push(format!("    {}{}", padded(column, 16), values.trim_end()));
+    }
+    lines
+}
+
+/// A text of so many places on a terminal, where a Chinese character takes two.
+fn padded(text: &str, places: usize) -> String {
+    let wide = |c: char| if c >= '\u{1100}' { 2 } else { 1 };
+    let mut taken = 0;
+    let mut out = String::new();
+    for character in text.chars() {
+        if taken + wide(character) > places - 2 {
+            out.push('\u{2026}');
+            taken += 1;
+            break;
+        }
+        out.push(character);
+        taken += wide(character);
+    }
+    out.extend(std::iter::repeat_n(' ', places.saturating_sub(taken)));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chinese_text_is_padded_by_what_it_takes_on_a_terminal() {
+        assert_eq!(padded("陈一诺", 10), "陈一诺    ");
+        assert_eq!(padded("abc", 6), "abc   ");
+        assert_eq!(padded("示范省云溪市东湖区", 10), "示范省云\u{2026} ");
+    }
+}
