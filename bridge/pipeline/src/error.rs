@@ -40,7 +40,7 @@ pub enum ConnectorError {
     #[error(transparent)]
     Topic(#[from] TopicError),
     /// Topics are set up so that the promise could not be kept.
-    #[error("PUB010: {}", problems(.0))]
+    #[error("PUB020: {}", problems(.0))]
     Topics(Vec<Problem>),
     /// No randomness.
     #[error(transparent)]
