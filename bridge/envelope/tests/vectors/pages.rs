@@ -8,12 +8,14 @@ const BEGIN: &str = "<!-- worked example: made by `cargo test -p bridge-envelope
 const END: &str = "<!-- end of worked example -->\n";
 
 /// Each page with the vectors that it shows.
-const PAGES: [(&str, &str, &str); 6] = [
+const PAGES: [(&str, &str, &str); 8] = [
     ("sealed-batch", "sealed-batch", "good"),
     ("fence", "fence", "good"),
     ("beacon", "beacon", "good"),
     ("key-record", "key-record", "good-payer"),
     ("rewrap", "rewrap", "good"),
+    ("contract-record", "contract-record", "good"),
+    ("incarnation-record", "incarnation-record", "good"),
     ("log-entry", "log-entry", "good-batch"),
 ];
 
