@@ -328,4 +328,20 @@ pub(super) mod tests {
             assert!(seen > 0, "{folder} has no good vector");
         }
     }
+
+    /// The vectors' signing key is the seed of ones (`keys.json`).
+    #[test]
+    fn a_stolen_key_signs_the_very_bytes_that_its_owner_signed() {
+        let vectors = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/govbridge");
+        for file in
+            ["sealed-batch/good.bin", "beacon/good.bin", "fence/good.bin", "key-record/good-amount.bin"]
+        {
+            let bytes = std::fs::read(vectors.join(file)).unwrap();
+            let mut frame = Frame::cut(&bytes).unwrap();
+            frame.sign(&Pen::own("tax", [1; 32])).unwrap();
+            assert!(frame.join() == bytes, "{file}");
+            frame.sign(&Pen::own("tax", [2; 32])).unwrap();
+            assert!(frame.join() != bytes, "{file}");
+        }
+    }
 }
