@@ -1,0 +1,424 @@
+//! Open and deliver: what has its level becomes rows, rows become lines, lines are synced, then the progress.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bridge_envelope::{Notice, SectionBlock, Verified};
+use bridge_event::{IncarnationNumber, Kind, Operation, Rows, StreamId};
+use schemas::{ReadRow, SectionReader};
+
+use crate::flow::{Flow, Trouble};
+use crate::json::{self, BatchWords, Commit};
+use crate::keys::SectionKey;
+use crate::lane::{Accepted, Lane, Released};
+use crate::merge::{Merge, Out, Resolved, Turn};
+use crate::progress::{Progress, SinkProgress, SourceProgress, Unfinished};
+use crate::promise::Promise;
+use crate::settings::Mode;
+use crate::{Found, Level, Point};
+
+/// A row on its way through the merge.
+#[derive(Debug)]
+pub(crate) struct Line {
+    json: Vec<u8>,
+    transaction: u64,
+    commit_time: i64,
+}
+
+/// A section that this department opened.
+struct Section {
+    reader: Arc<SectionReader>,
+    rows: Rows,
+}
+
+impl Flow {
+    /// Delivers what the lane has that reached the level.
+    ///
+    /// # Errors
+    /// [`Trouble`]; the lane's progress stays before the batch that it is about.
+    pub(crate) fn drive(&mut self, index: usize) -> Result<(), Trouble> {
+        loop {
+            let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
+            match lane.release(self.least) {
+                None => return Ok(()),
+                Some(Released::Resolved(resolved)) => self.resolve(index, resolved)?,
+                Some(Released::Batch(accepted, level)) => {
+                    let place = (lane.expected.stream.clone(), accepted.offset);
+                    self.release(index, &accepted, level).map_err(|trouble| at(trouble, &place))?;
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, index: usize, accepted: &Accepted, level: Level) -> Result<(), Trouble> {
+        let header = accepted.batch.header();
+        let sections = self.open(&accepted.batch, &accepted.promise)?;
+        self.reach(Point::AfterOpen)?;
+        let Some(lane) = self.lanes.get(index) else { return Ok(()) };
+        let sequence = i64::try_from(header.sequence.0).unwrap_or(i64::MAX);
+        self.metrics.sequence.with_label_values(&[&header.stream.to_string()]).set(sequence);
+        let words = words(lane, &accepted.batch, level, &sections);
+        if self.settings.mode == Mode::Stream {
+            self.emit(index, &accepted.batch, &sections, &words)?;
+            if let Some(lane) = self.lanes.get_mut(index) {
+                lane.delivered();
+            }
+            return Ok(());
+        }
+        self.queue(index, &accepted.batch, &sections, &words)?;
+        let resolved = Resolved { incarnation: header.incarnation, at: header.resolved };
+        self.resolve(index, resolved)
+    }
+
+    /// Opens every section that the department may open, after the key record of each was checked.
+    fn open(&mut self, batch: &Verified, promise: &Promise) -> Result<Vec<Section>, Trouble> {
+        let mut sections = Vec::new();
+        for (number, block) in batch.blocks().enumerate() {
+            let key = self.section_key(batch, block, promise)?;
+            let (Some(version), Some(reader)) = (key.version(), promise.reader(&block.name)) else {
+                continue;
+            };
+            let opened = self.opener.open(batch, number, &version.secret, &**reader);
+            let opened = opened
+                .map_err(|error| Found::halt(error.code(), format!("section {}: {error}", block.name)))?;
+            self.metrics.sections.inc();
+            sections.push(Section { reader: Arc::clone(reader), rows: opened.into_rows() });
+        }
+        Ok(sections)
+    }
+
+    fn section_key(
+        &mut self,
+        batch: &Verified,
+        block: &SectionBlock,
+        promise: &Promise,
+    ) -> Result<SectionKey, Trouble> {
+        let header = batch.header();
+        if let Some(key) = self.keys.cached(header, block)? {
+            return Ok(key);
+        }
+        if self.records.key(&block.key_record).is_none() {
+            self.refresh_records()?;
+        }
+        let missing = || {
+            Found::halt(
+                "VER064",
+                format!(
+                    "no key record with the digest {} that the department signed is in govbridge.keys",
+                    block.key_record
+                ),
+            )
+        };
+        let record = self.records.key(&block.key_record).ok_or_else(missing)?;
+        let admitted = |flow: &Flow| {
+            flow.keys.admit(&record, flow.records.rewraps(&block.key_record), promise, header, block)
+        };
+        match admitted(self) {
+            Err(found) if found.code == "OPE010" => {
+                // A rewrap may have come since.
+                self.refresh_records()?;
+                Ok(admitted(self)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Mode `stream`: the batch's rows, as they are.
+    fn emit(
+        &mut self,
+        index: usize,
+        batch: &Verified,
+        sections: &[Section],
+        words: &BatchWords,
+    ) -> Result<(), Trouble> {
+        let header = batch.header();
+        let (Some(lane), metrics) = (self.lanes.get_mut(index), &self.metrics) else { return Ok(()) };
+        let mut discarded = Vec::new();
+        let out = self.sink.buffer().unwrap_or(&mut discarded);
+        let before = out.len();
+        let place = stream_words(&header.stream);
+        let end = |out: &mut Vec<u8>, unfinished: Option<Unfinished>| {
+            let Some(unfinished) = unfinished else { return };
+            metrics.transactions.inc();
+            let Unfinished { incarnation, commit, transaction, commit_time, rows } = unfinished;
+            json::commit(out, Commit { place: &place, incarnation, commit, transaction, rows, commit_time });
+        };
+        if let Some(notice) = &header.notice {
+            // What was delivered of a transaction that is void now never ends; the notice names it.
+            lane.unfinished = None;
+            write_notice(out, notice, words);
+        }
+        let streams = matches!(header.kind, Kind::Stream | Kind::Schema);
+        each_row(batch, sections, |leaf, rows, head| {
+            if streams && lane.unfinished.is_none_or(|open| open.commit != head.commit) {
+                end(out, lane.unfinished.take());
+                lane.unfinished = Some(Unfinished {
+                    incarnation: header.incarnation.0,
+                    commit: head.commit,
+                    transaction: head.transaction,
+                    commit_time: head.commit_time.0,
+                    rows: 0,
+                });
+            }
+            if let Some(open) = &mut lane.unfinished {
+                open.rows += 1;
+            }
+            metrics.rows.inc();
+            json::row(out, words, leaf, rows);
+        })?;
+        if streams && !header.leaves_open {
+            end(out, lane.unfinished.take());
+        }
+        if out.len() > before {
+            self.unsynced.get_or_insert_with(Instant::now);
+        }
+        Ok(())
+    }
+
+    /// Mode `source`: the batch's rows into the merge.
+    fn queue(
+        &mut self,
+        index: usize,
+        batch: &Verified,
+        sections: &[Section],
+        words: &BatchWords,
+    ) -> Result<(), Trouble> {
+        let header = batch.header();
+        let incarnation = header.incarnation;
+        let Some(lane) = self.lanes.get(index) else { return Ok(()) };
+        let member = lane.member;
+        let Some(merge) = self.sources.get_mut(lane.source).and_then(|source| source.merge.as_mut()) else {
+            return Ok(());
+        };
+        if let Some(notice) = &header.notice {
+            let (Notice::Gap(bridge_envelope::Gap { voids, .. })
+            | Notice::Retract(bridge_envelope::Retract { voids, .. })) = notice;
+            for commit in voids {
+                void(merge, member, incarnation, *commit);
+            }
+            let mut json = Vec::new();
+            write_notice(&mut json, notice, words);
+            let bytes = json.len();
+            merge.whole(member, Line { json, transaction: 0, commit_time: 0 }, bytes);
+        }
+        let whole = header.kind == Kind::Snapshot;
+        each_row(batch, sections, |leaf, rows, head| {
+            let mut json = Vec::new();
+            json::row(&mut json, words, leaf, rows);
+            let bytes = json.len();
+            let line = Line { json, transaction: head.transaction, commit_time: head.commit_time.0 };
+            if whole {
+                merge.whole(member, line, bytes);
+            } else {
+                merge.row(member, Turn { incarnation, commit: head.commit }, head.index, line, bytes);
+            }
+        })?;
+        merge.done(member);
+        Ok(())
+    }
+
+    fn resolve(&mut self, index: usize, resolved: Resolved) -> Result<(), Trouble> {
+        let Some(lane) = self.lanes.get(index) else { return Ok(()) };
+        let Some(source) = self.sources.get_mut(lane.source) else { return Ok(()) };
+        let Some(merge) = &mut source.merge else { return Ok(()) };
+        merge.resolve(lane.member, resolved);
+        let place = format!("\"origin\":{}", json::quote(source.origin.as_str()));
+        let mut discarded = Vec::new();
+        while let Some(next) = merge.next() {
+            let out = self.sink.buffer().unwrap_or(&mut discarded);
+            let before = out.len();
+            let done = match next {
+                Out::Done { stream } => vec![stream],
+                Out::Whole { row, .. } => {
+                    self.metrics.rows.inc();
+                    out.extend_from_slice(&row.json);
+                    Vec::new()
+                }
+                Out::Transaction { turn, rows, done } => {
+                    transaction(out, &place, turn, &rows);
+                    self.metrics.rows.inc_by(count(rows.len()));
+                    self.metrics.transactions.inc();
+                    done
+                }
+            };
+            for member in done {
+                let lane = source.members.get(member).and_then(|index| self.lanes.get_mut(*index));
+                lane.into_iter().for_each(Lane::delivered);
+            }
+            if out.len() > before {
+                self.unsynced.get_or_insert_with(Instant::now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs the rows, then stores the progress. Nothing counts as delivered before.
+    ///
+    /// # Errors
+    /// The disk's, which end the subscriber: what is on disk then is not known, and the next start finds out.
+    pub(crate) fn commit(&mut self) -> Result<(), Trouble> {
+        let Some(delivery) = &self.delivery else {
+            self.unsynced = None;
+            return Ok(());
+        };
+        if self.sink.buffered() > 0 {
+            self.sink.write()?;
+            self.probe.reach(Point::BeforeFsync)?;
+            self.sink.sync()?;
+            self.probe.reach(Point::AfterFsync)?;
+        }
+        let progress = self.progress(&delivery.subscription);
+        self.probe.reach(Point::BeforeProgress)?;
+        delivery.file.write(&progress)?;
+        self.probe.reach(Point::AfterProgress)?;
+        self.metrics.syncs.inc();
+        self.unsynced = None;
+        self.moved = false;
+        self.stored = Instant::now();
+        Ok(())
+    }
+
+    fn progress(&self, subscription: &str) -> Progress {
+        let streams = self.lanes.iter().map(|lane| (lane.expected.stream.to_string(), lane.progress()));
+        let sources = self.sources.iter().map(|source| {
+            let delivered = source.merge.as_ref().and_then(Merge::delivered);
+            let progress = SourceProgress {
+                delivered: delivered.map(|turn| (turn.incarnation.0, turn.commit)),
+                checkpoint: source.checkpoints.newest().map(|(_, note)| note.clone()),
+            };
+            (source.origin.to_string(), progress)
+        });
+        Progress {
+            subscription: subscription.to_owned(),
+            sink: SinkProgress::of(self.sink.mark()),
+            streams: streams.collect(),
+            sources: sources.collect(),
+        }
+    }
+}
+
+/// Gives a finding its place, when it has none.
+fn at(trouble: Trouble, place: &(StreamId, bridge_event::Offset)) -> Trouble {
+    match trouble {
+        Trouble::Found(found) if found.place.is_empty() => found.at(&place.0, place.1).into(),
+        other => other,
+    }
+}
+
+/// A voided transaction belongs to the incarnation before the notice, or to the notice's own.
+fn void(merge: &mut Merge<Line>, member: usize, incarnation: IncarnationNumber, commit: u64) {
+    merge.void(member, Turn { incarnation, commit });
+    if let Some(before) = incarnation.0.checked_sub(1) {
+        merge.void(member, Turn { incarnation: IncarnationNumber(before), commit });
+    }
+}
+
+fn transaction(out: &mut Vec<u8>, place: &str, turn: Turn, rows: &[Line]) {
+    let (mut number, mut commit_time) = (0, 0);
+    for row in rows {
+        (number, commit_time) = (row.transaction, row.commit_time);
+        out.extend_from_slice(&row.json);
+    }
+    let (incarnation, commit) = (turn.incarnation.0, turn.commit);
+    json::commit(
+        out,
+        Commit { place, incarnation, commit, transaction: number, rows: count(rows.len()), commit_time },
+    );
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
+}
+
+fn write_notice(out: &mut Vec<u8>, notice: &Notice, words: &BatchWords) {
+    match notice {
+        Notice::Gap(gap) => json::notice(out, "gap", words, &gap.reason, &gap.voids),
+        Notice::Retract(retract) => json::notice(out, "retract", words, &retract.reason, &retract.voids),
+    }
+}
+
+/// Reads the rows of all opened sections side by side, and checks that they are the header's and each other's.
+fn each_row(
+    batch: &Verified,
+    sections: &[Section],
+    mut take: impl FnMut(usize, &[ReadRow<'_>], &schemas::EventHead),
+) -> Result<(), Found> {
+    let header = batch.header();
+    let Some(first) = sections.first() else { return Ok(()) };
+    let wrong = |code, what: String| Err(Found::halt(code, what));
+    let mut last = None;
+    for leaf in 0..first.rows.rows() {
+        let mut rows: Vec<ReadRow<'_>> = Vec::with_capacity(sections.len());
+        for section in sections {
+            let Some(parts) = section.rows.row(leaf) else {
+                return wrong("VER077", format!("section {} has no row {leaf}", section.reader.name()));
+            };
+            match section.reader.read(&parts) {
+                Ok(row) => rows.push(row),
+                Err(error) => {
+                    return wrong(
+                        "VER079",
+                        format!("section {}, row {leaf}: {error}", section.reader.name()),
+                    );
+                }
+            }
+        }
+        let Some(row) = rows.first() else { return Ok(()) };
+        let same = |other: &ReadRow<'_>| {
+            (other.head(), other.operation(), other.states(), other.keys())
+                == (row.head(), row.operation(), row.states(), row.keys())
+        };
+        if !rows.iter().all(same) {
+            return wrong("VER077", format!("row {leaf} is not the same event in every section"));
+        }
+        let head = row.head();
+        if header.kind == Kind::Stream {
+            let mark = (head.commit, head.ordinal);
+            let (low, high) = (header.first.mark, header.last.mark);
+            let within = (low.commit, low.ordinal) <= mark && mark <= (high.commit, high.ordinal);
+            if !within || last.is_some_and(|last| mark <= last) || row.operation() == Operation::Read {
+                return wrong("VER077", format!("row {leaf} does not stand where the signed header says"));
+            }
+            last = Some(mark);
+        }
+        take(leaf, &rows, head);
+    }
+    Ok(())
+}
+
+fn stream_words(stream: &StreamId) -> String {
+    let quote = |words: &str| json::quote(words);
+    format!(
+        "\"department\":{},\"dataset\":{},\"partition\":{}",
+        quote(stream.department.as_str()),
+        quote(stream.dataset.as_str()),
+        stream.partition
+    )
+}
+
+fn words(lane: &Lane, batch: &Verified, level: Level, sections: &[Section]) -> BatchWords {
+    let header = batch.header();
+    let names: Vec<String> =
+        sections.iter().map(|section| json::quote(section.reader.name().as_str())).collect();
+    let after = lane.started.after_sequence.map_or("null".to_owned(), |sequence| sequence.to_string());
+    BatchWords {
+        source: format!(
+            "{},\"sections\":[{}],\"incarnation\":{}",
+            stream_words(&header.stream),
+            names.join(","),
+            header.incarnation
+        ),
+        provenance: format!(
+            "\"origin\":{},\"stream\":{},\"epoch\":{},\"sequence\":{},\"batch\":\"{}\",\"contract\":\"{}\",\"level\":\"{level}\",\
+             \"started\":{{\"at\":{},\"after_sequence\":{after}}}",
+            json::quote(header.origin.as_str()),
+            json::quote(&header.stream.to_string()),
+            header.epoch,
+            header.sequence,
+            batch.digest(),
+            header.contract,
+            json::quote(&lane.started.at),
+        ),
+        snapshot: header.kind == Kind::Snapshot,
+    }
+}

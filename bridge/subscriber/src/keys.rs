@@ -1,0 +1,168 @@
+//! Section keys: key records checked against contract and trust file, secrets unwrapped once and cached.
+
+use std::sync::Arc;
+
+use bridge_envelope::{Attested, Header, KeyRecord, KeyVersion, OpenError, Rewrap, SectionBlock};
+use bridge_event::Department;
+use bridge_suite::{Digest, KeyId, RecipientKey};
+use bridge_trust::Trust;
+use moka::sync::Cache;
+
+use crate::Found;
+use crate::promise::Promise;
+use crate::records::OriginSigners;
+
+/// Most key versions kept: each of about 1 KiB; more than the sections of all datasets of a source over a few days.
+const KEYS_MAX: u64 = 4096;
+
+/// A department's recipient keys, and what they opened.
+pub(crate) struct Keys {
+    department: Department,
+    own: Arc<[RecipientKey]>,
+    trust: Arc<Trust>,
+    known: Cache<Digest, Arc<Known>>,
+}
+
+/// A key record that was checked.
+#[derive(Debug)]
+struct Known {
+    record: Arc<Attested<KeyRecord>>,
+    /// The secret, when this department is entitled to it.
+    version: Option<KeyVersion>,
+}
+
+/// The key version of a section for one batch.
+#[derive(Clone, Debug)]
+pub(crate) struct SectionKey(Arc<Known>);
+
+impl SectionKey {
+    /// The secret; `None` when the department has no grant.
+    pub(crate) fn version(&self) -> Option<&KeyVersion> {
+        self.0.version.as_ref()
+    }
+}
+
+impl Keys {
+    pub(crate) fn new(department: Department, own: Arc<[RecipientKey]>, trust: Arc<Trust>) -> Keys {
+        Keys { department, own, trust, known: Cache::new(KEYS_MAX) }
+    }
+
+    /// The key of a section, when its record was checked before.
+    ///
+    /// # Errors
+    /// The record is not for this section of this batch.
+    pub(crate) fn cached(&self, header: &Header, block: &SectionBlock) -> Result<Option<SectionKey>, Found> {
+        let Some(known) = self.known.get(&block.key_record) else { return Ok(None) };
+        belongs(&known.record, header, block)?;
+        Ok(Some(SectionKey(known)))
+    }
+
+    /// Checks a key record and unwraps its secret, when the department is entitled to it.
+    ///
+    /// # Errors
+    /// The record's recipients are not the grants, it is for another section, or the secret does not open.
+    pub(crate) fn admit(
+        &self,
+        record: &Arc<Attested<KeyRecord>>,
+        rewraps: &[Vec<u8>],
+        promise: &Promise,
+        header: &Header,
+        block: &SectionBlock,
+    ) -> Result<SectionKey, Found> {
+        belongs(record, header, block)?;
+        check_grants(record.content(), promise, &self.trust)?;
+        let terms = &record.content().terms;
+        let entitled = terms.department == self.department
+            || promise.contract.entitled(&terms.section, terms.valid_from).contains(&self.department);
+        let version = match entitled || !rewraps.is_empty() {
+            true => self.unwrap(record, rewraps, promise, entitled)?,
+            false => None,
+        };
+        let known = Arc::new(Known { record: Arc::clone(record), version });
+        self.known.insert(block.key_record, Arc::clone(&known));
+        Ok(SectionKey(known))
+    }
+
+    fn unwrap(
+        &self,
+        record: &Attested<KeyRecord>,
+        rewraps: &[Vec<u8>],
+        promise: &Promise,
+        entitled: bool,
+    ) -> Result<Option<KeyVersion>, Found> {
+        let refused = |error: OpenError| Found::halt(error.code(), error.to_string());
+        let mut last = None;
+        for key in self.own.iter() {
+            match record.unwrap_for(&self.department, key) {
+                Ok(version) => return Ok(Some(version)),
+                Err(error @ OpenError::NotWrapped { .. }) => last = Some(error),
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        let signers = OriginSigners { trust: &self.trust, origin: promise.contract.origin() };
+        for bytes in rewraps {
+            let Ok(rewrap) = Rewrap::verify(bytes, &signers, record).into_verified() else { continue };
+            check_rewrap(rewrap.content(), record.content(), promise, &self.trust)?;
+            for key in self.own.iter() {
+                match rewrap.unwrap_for(record, &self.department, key) {
+                    Ok(version) => return Ok(Some(version)),
+                    Err(OpenError::NotWrapped { .. }) => {}
+                    Err(error) => return Err(refused(error)),
+                }
+            }
+        }
+        match last {
+            // Not entitled when the key began, and no rewrap is for this department.
+            _ if !entitled => Ok(None),
+            Some(error) => Err(refused(error)),
+            None => {
+                let what = format!(
+                    "{} may open section {}, and no recipient key was given; give its key file",
+                    self.department,
+                    record.content().terms.section
+                );
+                Err(Found::halt("OPE010", what))
+            }
+        }
+    }
+}
+
+fn belongs(record: &Attested<KeyRecord>, header: &Header, block: &SectionBlock) -> Result<(), Found> {
+    first(&record.check_batch(header, block))
+}
+
+/// Whether the secret is wrapped for exactly those whom the contract names.
+pub(crate) fn check_grants(record: &KeyRecord, promise: &Promise, trust: &Trust) -> Result<(), Found> {
+    let terms = &record.terms;
+    let contract = &promise.contract;
+    if terms.contract != contract.digest()
+        || terms.suite != contract.suite()
+        || contract.section(&terms.section).is_none()
+    {
+        return Err(Found::halt("VER054", "the key record does not belong to the batch's contract"));
+    }
+    let entitled = contract.entitled(&terms.section, terms.valid_from);
+    let change = contract.next_change(&terms.section, terms.valid_from);
+    first(&record.check_grants(&entitled, change, &|department, key| gives(trust, department, key)))
+}
+
+/// A rewrap may name those who have a grant of the section at any time: the contract does not say when it was made.
+fn check_rewrap(rewrap: &Rewrap, record: &KeyRecord, promise: &Promise, trust: &Trust) -> Result<(), Found> {
+    let grants = promise.contract.grants().iter().filter(|grant| grant.section == record.terms.section);
+    let granted: Vec<Department> = grants.map(|grant| grant.recipient.clone()).collect();
+    first(&rewrap.check_grants(record, &granted, &|department, key| gives(trust, department, key)))
+}
+
+fn gives(trust: &Trust, department: &Department, key: &KeyId) -> bool {
+    trust.recipient_keys(department).iter().any(|known| known.id() == *key)
+}
+
+fn first(findings: &[bridge_envelope::Finding]) -> Result<(), Found> {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    // Everything here was signed by the department: it contradicts its own contract.
+    let code = findings.first().map_or("VER054", bridge_envelope::Finding::code);
+    let words: Vec<String> = findings.iter().map(|finding| format!("{} {finding}", finding.code())).collect();
+    Err(Found::halt(code, words.join("; ")))
+}

@@ -1,0 +1,375 @@
+//! One stream on its way: its chain, the batches that wait for their level, and how far it was delivered.
+//!
+//! ```text
+//!  done            released                 accepted = the machine's head        next
+//!   | batches in the |  batches that wait for  |  dropped bodies, when memory      |
+//!   | merge          |  their level            |  ran out: digests only            |
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bridge_chain::{Machine, Place, State};
+use bridge_envelope::{Expected, Header, Verified};
+use bridge_event::{Offset, Sequence};
+use bridge_suite::{Digest, KeyId};
+
+use crate::freshness::Seen;
+use crate::merge::Resolved;
+use crate::progress::{Started, StreamProgress, Unfinished};
+use crate::promise::Promise;
+use crate::{Found, Level};
+
+/// Digests remembered of batches whose bodies were dropped: a million of 40 bytes, 40 MB. Beyond it they are read again
+/// in more than one go.
+const REMEMBERED_MAX: usize = 1_000_000;
+
+/// A batch that follows its chain.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) batch: Verified,
+    pub(crate) promise: Arc<Promise>,
+    /// The record's own offset.
+    pub(crate) offset: Offset,
+    /// The place right after it.
+    pub(crate) after: Place,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Batch(Box<Accepted>),
+    /// A beacon's resolved position counts once everything before it is released.
+    Resolved(Resolved),
+}
+
+/// What is released to be opened and delivered.
+#[derive(Debug)]
+pub(crate) enum Released {
+    Batch(Box<Accepted>, Level),
+    Resolved(Resolved),
+}
+
+/// Batches signed by the same keys, up to a sequence.
+#[derive(Debug)]
+struct SignerRun {
+    keys: Vec<KeyId>,
+    last: Sequence,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) expected: Expected,
+    pub(crate) topic: Arc<str>,
+    /// The index of its source.
+    pub(crate) source: usize,
+    /// The index among the source's streams.
+    pub(crate) member: usize,
+    pub(crate) machine: Machine,
+    pub(crate) next: Offset,
+    pub(crate) started: Started,
+    pub(crate) seen: Option<Seen>,
+    pub(crate) unfinished: Option<Unfinished>,
+    /// Nothing more is read: only check mode goes on beside a stream that halted.
+    pub(crate) halted: bool,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    /// Covered up to here, at least at the level.
+    logged: Option<Sequence>,
+    witnessed: Option<Sequence>,
+    /// The place after the last released batch: where reading begins again when bodies were dropped.
+    released: Place,
+    /// Batches released and not yet out of the merge.
+    undelivered: VecDeque<Place>,
+    done: Place,
+    /// Digests of accepted batches whose bodies were dropped.
+    dropped: Option<VecDeque<(Sequence, Digest)>>,
+    /// Digests that the batches read again must have.
+    attested: VecDeque<(Sequence, Digest)>,
+    signers: VecDeque<SignerRun>,
+    /// Proven entries with their log index: the newest, and those that a restart from `done` needs.
+    proven: VecDeque<(Sequence, u64)>,
+    /// The log index proven before the progress that this lane began from.
+    proven_before: Option<u64>,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        expected: Expected,
+        source: usize,
+        member: usize,
+        place: Place,
+        started: Started,
+    ) -> Lane {
+        let genesis = Header::genesis(&expected.stream, &expected.origin);
+        Lane {
+            topic: expected.stream.topic().into(),
+            machine: Machine::from_state(genesis, place.state),
+            next: place.offset,
+            expected,
+            source,
+            member,
+            started,
+            seen: None,
+            unfinished: None,
+            halted: false,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            logged: None,
+            witnessed: None,
+            released: place,
+            undelivered: VecDeque::new(),
+            done: place,
+            dropped: None,
+            attested: VecDeque::new(),
+            signers: VecDeque::new(),
+            proven: VecDeque::new(),
+            proven_before: None,
+        }
+    }
+
+    /// The place right after the last record that was read.
+    pub(crate) fn place(&self) -> Place {
+        Place { offset: self.next, state: *self.machine.state() }
+    }
+
+    pub(crate) fn head(&self) -> Option<(Sequence, Digest)> {
+        self.machine.state().head
+    }
+
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// The level of everything up to a sequence.
+    pub(crate) fn level(&self, sequence: Sequence) -> Level {
+        if self.witnessed.is_some_and(|covered| sequence <= covered) {
+            Level::Witnessed
+        } else if self.logged.is_some_and(|covered| sequence <= covered) {
+            Level::Logged
+        } else {
+            Level::Signed
+        }
+    }
+
+    /// The highest sequence that has the level.
+    pub(crate) fn covered(&self, level: Level) -> Option<Sequence> {
+        match level {
+            Level::Signed => self.head().map(|(sequence, _)| sequence),
+            Level::Logged => self.logged.max(self.witnessed),
+            Level::Witnessed => self.witnessed,
+        }
+    }
+
+    /// Takes a batch that the machine accepted.
+    ///
+    /// # Errors
+    /// It was read before, and was another one then.
+    pub(crate) fn accept(&mut self, accepted: Accepted) -> Result<(), Found> {
+        let (sequence, digest) = (accepted.batch.header().sequence, accepted.batch.digest());
+        while let Some((known, before)) = self.attested.front() {
+            if *known > sequence {
+                break;
+            }
+            if *known == sequence && *before != digest {
+                let what =
+                    format!("sequence {sequence} was {before} when it was first read, and is {digest} now");
+                return Err(Found::halt("CHA002", what));
+            }
+            self.attested.pop_front();
+        }
+        // What is covered already was judged when it was covered.
+        if self.covered(Level::Logged).is_none_or(|covered| sequence > covered) {
+            let keys = accepted.batch.signers();
+            match self.signers.back_mut() {
+                Some(run) if run.keys == keys => run.last = sequence,
+                _ => self.signers.push_back(SignerRun { keys: keys.to_vec(), last: sequence }),
+            }
+        }
+        match &mut self.dropped {
+            Some(dropped) if dropped.len() < REMEMBERED_MAX => dropped.push_back((sequence, digest)),
+            Some(_) => {}
+            None => {
+                self.waiting_bytes = self.waiting_bytes.saturating_add(accepted.batch.frame().len());
+                self.waiting.push_back(Waiting::Batch(Box::new(accepted)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a beacon's resolved position.
+    pub(crate) fn resolve(&mut self, resolved: Resolved) {
+        if self.dropped.is_none() {
+            match self.waiting.back_mut() {
+                Some(Waiting::Resolved(last)) => *last = resolved.max(*last),
+                _ => self.waiting.push_back(Waiting::Resolved(resolved)),
+            }
+        }
+    }
+
+    /// The digest accepted at a sequence, as long as anything here knows it.
+    pub(crate) fn accepted(&self, sequence: Sequence) -> Option<Digest> {
+        let of = |list: &VecDeque<(Sequence, Digest)>| {
+            let at = list.binary_search_by_key(&sequence, |(known, _)| *known).ok()?;
+            list.get(at).map(|(_, digest)| *digest)
+        };
+        let waiting = || {
+            let batch = |item: &Waiting| match item {
+                Waiting::Batch(accepted) if accepted.batch.header().sequence == sequence => {
+                    Some(accepted.batch.digest())
+                }
+                _ => None,
+            };
+            self.waiting.iter().find_map(batch)
+        };
+        self.machine.accepted(sequence).or_else(|| self.dropped.as_ref().and_then(of)).or_else(waiting)
+    }
+
+    /// The batch that waits at a sequence.
+    pub(crate) fn waiting(&self, sequence: Sequence) -> Option<&Verified> {
+        self.waiting.iter().rev().find_map(|item| match item {
+            Waiting::Batch(accepted) if accepted.batch.header().sequence == sequence => Some(&accepted.batch),
+            _ => None,
+        })
+    }
+
+    /// The keys that signed batches up to `sequence` since the last call; whether the last of each run is `sequence`
+    /// itself says whether its index is known exactly.
+    pub(crate) fn take_signers(&mut self, sequence: Sequence) -> Vec<(Vec<KeyId>, Sequence)> {
+        let mut runs = Vec::new();
+        while let Some(run) = self.signers.front_mut() {
+            if run.last > sequence {
+                runs.push((run.keys.clone(), sequence));
+                break;
+            }
+            runs.push((std::mem::take(&mut run.keys), run.last));
+            self.signers.pop_front();
+        }
+        runs
+    }
+
+    /// The log index of the newest proven entry.
+    pub(crate) fn proven(&self) -> Option<u64> {
+        self.proven.back().map(|(_, index)| *index).or(self.proven_before)
+    }
+
+    /// An entry was proven at this log index.
+    pub(crate) fn prove(&mut self, sequence: Sequence, index: u64) {
+        if self.proven.back().is_none_or(|(last, _)| sequence > *last) {
+            self.proven.push_back((sequence, index));
+        }
+        // Only the last one at or before `done` is needed for a restart.
+        let done = self.done.state.head.map(|(sequence, _)| sequence);
+        while self.proven.get(1).is_some_and(|(next, _)| Some(*next) <= done) {
+            self.proven.pop_front();
+        }
+    }
+
+    /// Everything up to `sequence` has the level. True when the stream has to be read again, from [`Lane::next`].
+    pub(crate) fn cover(&mut self, sequence: Sequence, level: Level, least: Level) -> bool {
+        let mut sequence = sequence;
+        if let Some(dropped) = &mut self.dropped {
+            // Only what is remembered can be read again safely; the rest follows in another go.
+            let Some((last, _)) = dropped.back() else { return false };
+            sequence = sequence.min(*last);
+        }
+        let place = match level {
+            Level::Signed => return false,
+            Level::Logged => &mut self.logged,
+            Level::Witnessed => &mut self.witnessed,
+        };
+        *place = (*place).max(Some(sequence));
+        if level < least {
+            return false;
+        }
+        match self.dropped.take() {
+            None => false,
+            Some(mut dropped) => {
+                dropped.retain(|(known, _)| *known <= sequence);
+                self.attested = dropped;
+                self.read_again();
+                true
+            }
+        }
+    }
+
+    /// Back to before a record that halted: the next start meets it again.
+    pub(crate) fn rewind(&mut self, before: Place) {
+        self.machine = Machine::from_state(self.machine.genesis(), before.state);
+        self.next = before.offset;
+    }
+
+    fn read_again(&mut self) {
+        self.rewind(self.released);
+        self.signers.clear();
+    }
+
+    /// Lets the bodies of all waiting batches go, and remembers their digests.
+    pub(crate) fn drop_bodies(&mut self) {
+        let digests = self.waiting.drain(..).filter_map(|item| match item {
+            Waiting::Batch(accepted) => Some((accepted.batch.header().sequence, accepted.batch.digest())),
+            Waiting::Resolved(_) => None,
+        });
+        self.dropped = Some(digests.collect());
+        self.waiting_bytes = 0;
+    }
+
+    /// The next thing that has the least level.
+    pub(crate) fn release(&mut self, least: Level) -> Option<Released> {
+        if let Some(Waiting::Batch(accepted)) = self.waiting.front()
+            && self.level(accepted.batch.header().sequence) < least
+        {
+            return None;
+        }
+        match self.waiting.pop_front()? {
+            Waiting::Resolved(resolved) => Some(Released::Resolved(resolved)),
+            Waiting::Batch(accepted) => {
+                self.waiting_bytes = self.waiting_bytes.saturating_sub(accepted.batch.frame().len());
+                self.released = accepted.after;
+                self.undelivered.push_back(accepted.after);
+                let level = self.level(accepted.batch.header().sequence);
+                Some(Released::Batch(accepted, level))
+            }
+        }
+    }
+
+    /// The oldest released batch is delivered whole.
+    pub(crate) fn delivered(&mut self) {
+        if let Some(after) = self.undelivered.pop_front() {
+            self.done = after;
+        }
+    }
+
+    /// Where to begin after a restart: before the first record that is not wholly delivered.
+    pub(crate) fn done(&self) -> Place {
+        let nothing_waits = self.waiting.iter().all(|item| matches!(item, Waiting::Resolved(_)));
+        if nothing_waits && self.undelivered.is_empty() && self.dropped.is_none() {
+            // Read again from before a beacon whose resolved position still waits would do no harm, and not reading it
+            // again does none either: the next beacon repeats it.
+            self.place()
+        } else {
+            self.done
+        }
+    }
+
+    pub(crate) fn progress(&self) -> StreamProgress {
+        let mut progress =
+            StreamProgress::new(self.expected.origin.as_str(), &self.done(), self.started.clone());
+        let head = progress.place().and_then(|place| place.state.head).map(|(sequence, _)| sequence);
+        let before = self.proven.iter().rev().find(|(sequence, _)| Some(*sequence) <= head);
+        progress.proven = before.map(|(_, index)| *index).or(self.proven_before);
+        progress.unfinished = self.unfinished;
+        progress
+    }
+
+    /// Goes on from a stored progress.
+    pub(crate) fn restore(&mut self, progress: &StreamProgress) {
+        self.proven_before = progress.proven;
+        self.unfinished = progress.unfinished;
+    }
+
+    /// The state before anything.
+    pub(crate) fn beginning() -> Place {
+        Place { offset: Offset(0), state: State::START }
+    }
+}

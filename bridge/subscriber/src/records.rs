@@ -1,0 +1,282 @@
+//! Key records and contracts: read from their topics, kept by digest.
+//!
+//! Both topics hold the records of every department. Only those of the subscribed datasets are kept, after their
+//! signature was verified: what anyone else wrote costs a look and no memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bridge_envelope::{Attested, ContractRecord, Frame, KeyRecord, Rewrap, Signers};
+use bridge_event::{Department, Offset, Origin, Partition};
+use bridge_kafka::{FetchError, Fetched, Fetcher, Properties, Reading, topics};
+use bridge_suite::{Algorithm, Digest, KeyId, PublicKey};
+use bridge_trust::Trust;
+use schemas::{Contract, ContractFiles};
+
+use crate::finding::of_verdict;
+use crate::promise::Promise;
+use crate::settings::Subscribed;
+use crate::{Found, RunError};
+
+/// How long one question to a broker may take.
+const ASK: Duration = Duration::from_secs(10);
+
+/// How long a record that the broker says it has may take to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Most rewraps of one key record that are kept: one for each recipient that a contract can have.
+const REWRAPS_MAX: usize = schemas::GRANTS_MAX;
+
+/// The signing keys of one log: a department's key for another log does not sign here.
+pub(crate) struct OriginSigners<'a> {
+    pub(crate) trust: &'a Trust,
+    pub(crate) origin: &'a Origin,
+}
+
+impl Signers for OriginSigners<'_> {
+    fn signing_key(&self, department: &Department, id: &KeyId) -> Option<&PublicKey> {
+        let signing = self.trust.signing_key(department, self.origin, id).map(|term| &term.key);
+        signing.or_else(|| self.trust.operator(department, id))
+    }
+
+    fn required(&self) -> &[Algorithm] {
+        self.trust.required()
+    }
+}
+
+/// What was read of the two topics.
+pub(crate) struct Records {
+    trust: Arc<Trust>,
+    datasets: Vec<Subscribed>,
+    fetcher: Fetcher,
+    assigned: bool,
+    contracts: HashMap<Digest, Arc<Promise>>,
+    /// The newest contract of each dataset, in the order of the topic, and the log that the first one named.
+    newest: BTreeMap<Subscribed, (Origin, Arc<Promise>)>,
+    keys: HashMap<Digest, Arc<Attested<KeyRecord>>>,
+    rewraps: HashMap<Digest, Vec<Vec<u8>>>,
+}
+
+impl Records {
+    pub(crate) fn new(
+        properties: &Properties,
+        trust: Arc<Trust>,
+        datasets: &[Subscribed],
+    ) -> Result<Records, RunError> {
+        Ok(Records {
+            trust,
+            datasets: datasets.to_vec(),
+            fetcher: Fetcher::new(properties)?,
+            assigned: false,
+            contracts: HashMap::new(),
+            newest: BTreeMap::new(),
+            keys: HashMap::new(),
+            rewraps: HashMap::new(),
+        })
+    }
+
+    /// The log and the newest contract of a dataset.
+    pub(crate) fn dataset(&self, dataset: &Subscribed) -> Option<(&Origin, &Arc<Promise>)> {
+        self.newest.get(dataset).map(|(origin, promise)| (origin, promise))
+    }
+
+    pub(crate) fn contract(&self, digest: &Digest) -> Option<Arc<Promise>> {
+        self.contracts.get(digest).cloned()
+    }
+
+    pub(crate) fn key(&self, digest: &Digest) -> Option<Arc<Attested<KeyRecord>>> {
+        self.keys.get(digest).cloned()
+    }
+
+    /// The rewraps that name a key record; their signatures are not verified yet.
+    pub(crate) fn rewraps(&self, digest: &Digest) -> &[Vec<u8>] {
+        self.rewraps.get(digest).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Reads both topics up to what the broker holds now, and says what was found on the way.
+    ///
+    /// # Errors
+    /// [`FetchError`]; the call may be made again.
+    pub(crate) fn refresh(&mut self) -> Result<Vec<Found>, FetchError> {
+        let mut found = self.assign()?;
+        let mut ends = Vec::new();
+        for reading in self.fetcher.readings() {
+            let bounds = self.fetcher.bounds(&reading.topic, reading.partition, ASK)?;
+            ends.push((Arc::clone(&reading.topic), bounds.high));
+        }
+        let mut deadline = Instant::now() + PATIENCE;
+        loop {
+            let behind = self.fetcher.readings().iter().any(|reading| {
+                ends.iter().any(|(topic, high)| *topic == reading.topic && reading.offset < *high)
+            });
+            if !behind {
+                return Ok(found);
+            }
+            match self.fetcher.next(Duration::from_millis(100)) {
+                Ok(Some(record)) => {
+                    deadline = Instant::now() + PATIENCE;
+                    found.extend(self.take(&record));
+                }
+                // The last offsets may be Kafka's own control records, which are never handed out.
+                Ok(None) if Instant::now() > deadline => return Ok(found),
+                Ok(None) => {}
+                Err(error)
+                    if error.disposition() == bridge_kafka::Disposition::Retry
+                        && Instant::now() < deadline =>
+                {
+                    tracing::debug!(%error, "records");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn assign(&mut self) -> Result<Vec<Found>, FetchError> {
+        let mut found = Vec::new();
+        if self.assigned {
+            return Ok(found);
+        }
+        let mut readings = Vec::new();
+        for topic in [topics::CONTRACTS, topics::KEYS] {
+            let low = self.fetcher.bounds(topic, Partition(0), ASK)?.low;
+            if low > Offset(0) {
+                let what = "the topic's first records are gone, and nothing there may be removed; set retention.ms to -1";
+                found.push(Found::note("VER063", what).in_topic(topic, low));
+            }
+            readings.push(Reading { topic: topic.into(), partition: Partition(0), offset: low });
+        }
+        self.fetcher.assign(readings)?;
+        self.assigned = true;
+        Ok(found)
+    }
+
+    fn take(&mut self, record: &Fetched) -> Vec<Found> {
+        let found = match Frame::parse(&record.bytes) {
+            Err(error) => vec![Found::drop(error.code(), error.to_string())],
+            Ok(Frame::KeyRecord(clear)) => self.take_key(&record.bytes, &clear.content),
+            Ok(Frame::Rewrap(clear)) => self.take_rewrap(&record.bytes, &clear.content),
+            Ok(Frame::Contract(_)) => self.take_contract(&record.bytes),
+            Ok(_) => vec![Found::drop("VER001", "the frame does not belong into this topic")],
+        };
+        found.into_iter().map(|found| found.in_topic(&record.topic, record.offset)).collect()
+    }
+
+    fn take_key(&mut self, bytes: &[u8], clear: &KeyRecord) -> Vec<Found> {
+        let terms = &clear.terms;
+        let dataset = Subscribed { department: terms.department.clone(), dataset: terms.dataset.clone() };
+        if !self.datasets.contains(&dataset) {
+            return Vec::new();
+        }
+        // A contract that was read later than its keys names no log yet; the contract's own log is then asked for.
+        let origins: Vec<Origin> = match self.newest.get(&dataset) {
+            Some((origin, _)) => vec![origin.clone()],
+            None => self.origins_of(&dataset.department),
+        };
+        let mut refused = Vec::new();
+        for origin in &origins {
+            let signers = OriginSigners { trust: &self.trust, origin };
+            match KeyRecord::verify(bytes, &signers, &dataset.department).into_verified() {
+                Ok(attested) => {
+                    self.keys.insert(attested.digest(), Arc::new(attested));
+                    return Vec::new();
+                }
+                Err(findings) => refused = dropped(&findings),
+            }
+        }
+        refused
+    }
+
+    fn take_rewrap(&mut self, bytes: &[u8], clear: &Rewrap) -> Vec<Found> {
+        if self.keys.contains_key(&clear.key_record) {
+            let known = self.rewraps.entry(clear.key_record).or_default();
+            if known.len() < REWRAPS_MAX {
+                known.push(bytes.to_vec());
+            }
+        }
+        Vec::new()
+    }
+
+    fn take_contract(&mut self, bytes: &[u8]) -> Vec<Found> {
+        let mut departments: Vec<&Department> = self.datasets.iter().map(|one| &one.department).collect();
+        departments.dedup();
+        // The signature first: a stranger's contract is not even read.
+        let signed = departments.into_iter().find_map(|department| {
+            ContractRecord::verify(bytes, &*self.trust, department)
+                .into_verified()
+                .ok()
+                .map(|record| (department.clone(), record))
+        });
+        let Some((department, record)) = signed else {
+            return Vec::new();
+        };
+        match self.promise(&department, &record, bytes) {
+            Ok(Some((dataset, promise))) => {
+                let promise = Arc::new(promise);
+                self.contracts.insert(promise.contract.digest(), Arc::clone(&promise));
+                let origin = promise.contract.origin().clone();
+                let entry = self.newest.entry(dataset).or_insert_with(|| (origin, Arc::clone(&promise)));
+                entry.1 = promise;
+                Vec::new()
+            }
+            Ok(None) => Vec::new(),
+            Err(what) => vec![Found::drop("VER061", what)],
+        }
+    }
+
+    /// The contract, when it is one of a subscribed dataset; in words what is wrong with it.
+    fn promise(
+        &self,
+        department: &Department,
+        record: &Attested<ContractRecord>,
+        bytes: &[u8],
+    ) -> Result<Option<(Subscribed, Promise)>, String> {
+        let schemas =
+            record.content().schemas.iter().map(|file| (file.section.as_str(), file.content.as_slice()));
+        let files = ContractFiles::of_record(&record.content().contract, schemas);
+        let contract =
+            Contract::parse(&files).map_err(|problems| format!("the contract is not sound: {problems}"))?;
+        let dataset =
+            Subscribed { department: contract.department().clone(), dataset: contract.dataset().clone() };
+        if contract.department() != department {
+            return Err(format!("{department} signed a contract of {}", contract.department()));
+        }
+        if !self.datasets.contains(&dataset) {
+            return Ok(None);
+        }
+        let origin = contract.origin();
+        if let Some((first, _)) = self.newest.get(&dataset)
+            && first != origin
+        {
+            return Err(format!(
+                "the contract names the log {origin}, and the dataset's first contract named {first}"
+            ));
+        }
+        if self.trust.log(origin).is_some_and(|log| log.department != *department) {
+            return Err(format!("the contract names the log {origin}, which is another department's"));
+        }
+        let signers = OriginSigners { trust: &self.trust, origin };
+        if ContractRecord::verify(bytes, &signers, department).into_verified().is_err() {
+            return Err(format!("the contract was not signed with a key for its log {origin}"));
+        }
+        Ok(Some((dataset, Promise::new(contract))))
+    }
+
+    fn origins_of(&self, department: &Department) -> Vec<Origin> {
+        let member = self.trust.terms().department(department);
+        let mut origins: Vec<Origin> =
+            member.into_iter().flat_map(|member| &member.signing).map(|term| term.origin.clone()).collect();
+        origins.sort();
+        origins.dedup();
+        origins
+    }
+}
+
+/// A record that is refused here is dropped; a batch that names it halts when it is not found.
+fn dropped(findings: &[bridge_envelope::Finding]) -> Vec<Found> {
+    let mut found = of_verdict(findings);
+    for one in &mut found {
+        one.consequence = crate::Consequence::Drop;
+    }
+    found
+}

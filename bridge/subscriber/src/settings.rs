@@ -1,0 +1,225 @@
+//! A subscriber's configuration. The doc comments are the reference.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bridge_event::{Dataset, Department, Origin};
+use serde::{Deserialize, Deserializer};
+
+use crate::{Level, SettingsError};
+
+/// What a subscriber is told. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The department that receives; the key files are its recipient keys.
+    #[serde(deserialize_with = "parsed")]
+    pub department: Department,
+    /// The subscriber's own name, for logs and metrics.
+    pub name: String,
+    /// The datasets to subscribe to, at least one.
+    pub datasets: Vec<Subscribed>,
+    /// How streams are ordered against each other. Default: `stream`.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The least assurance level at which a batch is delivered. Default: `witnessed`.
+    #[serde(default)]
+    pub least: Least,
+    /// Where a stream without progress begins. Default: `beginning`.
+    #[serde(default)]
+    pub start: Start,
+    /// Where rows go.
+    pub sink: Sink,
+    /// A directory of this subscriber alone: its progress, and checkpoints kept as evidence.
+    pub progress: PathBuf,
+    /// Bounds on memory.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Seconds after which a cosignature or a beacon is stale, by this machine's clock. Default: 120.
+    #[serde(default = "freshness_default")]
+    pub freshness_seconds: u32,
+    /// Where `/metrics` and `/health` are served; nowhere when it is left out.
+    #[serde(default)]
+    pub listen: Option<SocketAddr>,
+    /// Addresses of logs (http, https or a directory) instead of those in the trust file, by origin.
+    #[serde(default)]
+    pub logs: BTreeMap<String, String>,
+}
+
+/// One dataset.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subscribed {
+    /// The department that sends.
+    #[serde(deserialize_with = "parsed")]
+    pub department: Department,
+    /// Its dataset.
+    #[serde(deserialize_with = "parsed")]
+    pub dataset: Dataset,
+}
+
+/// How streams are ordered against each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Each stream by itself, with the least latency.
+    #[default]
+    Stream,
+    /// All streams of one source merged: whole source transactions, in commit order.
+    Source,
+}
+
+impl Mode {
+    /// The configuration's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Stream => "stream",
+            Mode::Source => "source",
+        }
+    }
+}
+
+/// The least level at which a batch is delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Least {
+    /// Signed by its department, and its chain followed.
+    Signed,
+    /// The log's own checkpoint holds it.
+    Logged,
+    /// A checkpoint with a quorum of checking witnesses holds it.
+    #[default]
+    Witnessed,
+    /// Not available yet; refused.
+    Anchored,
+}
+
+/// Where a stream without progress begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// At its first record. Where retention removed that: at the oldest place of a verified beacon that is found.
+    #[default]
+    Beginning,
+    /// At the place of the newest verified beacon.
+    Latest,
+}
+
+/// Where rows go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sink {
+    /// A file of JSON lines (docs/guide/json-lines.md); it is made when it is not there.
+    pub json_lines: PathBuf,
+}
+
+/// Bounds on memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of batches that wait for their level, or for other streams of their source. Default: 64 MiB. Beyond it
+    /// batches are let go and fetched again later; a source transaction larger than it is still held whole.
+    pub waiting_bytes_max: usize,
+    /// Bytes of rows written before they are synced to disk. Default: 8 MiB.
+    pub group_bytes_max: usize,
+    /// Milliseconds that a written row waits for others before they are synced together. Default: 20.
+    pub group_ms: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { waiting_bytes_max: 64 << 20, group_bytes_max: 8 << 20, group_ms: 20 }
+    }
+}
+
+fn freshness_default() -> u32 {
+    120
+}
+
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(source: D) -> Result<T, D::Error> {
+    String::deserialize(source)?.parse().map_err(serde::de::Error::custom)
+}
+
+impl Settings {
+    /// What serde cannot say: that there is something to subscribe to, and that the level can be had.
+    ///
+    /// # Errors
+    /// [`SettingsError`], the first that is found.
+    pub fn check(&self) -> Result<Level, SettingsError> {
+        if self.datasets.is_empty() {
+            return Err(SettingsError::NoDatasets);
+        }
+        for (i, one) in self.datasets.iter().enumerate() {
+            if self.datasets.iter().take(i).any(|other| other == one) {
+                let dataset = format!("{}/{}", one.department, one.dataset);
+                return Err(SettingsError::Twice { dataset });
+            }
+        }
+        for origin in self.logs.keys() {
+            if origin.parse::<Origin>().is_err() {
+                return Err(SettingsError::Origin { origin: origin.clone() });
+            }
+        }
+        match self.least {
+            Least::Signed => Ok(Level::Signed),
+            Least::Logged => Ok(Level::Logged),
+            Least::Witnessed => Ok(Level::Witnessed),
+            Least::Anchored => Err(SettingsError::Anchored),
+        }
+    }
+
+    /// After how long a cosignature or beacon is stale.
+    pub fn freshness(&self) -> Duration {
+        Duration::from_secs(u64::from(self.freshness_seconds))
+    }
+
+    /// The configured address of a log, when there is one.
+    pub(crate) fn log_address(&self, origin: &Origin) -> Option<&str> {
+        self.logs.get(origin.as_str()).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"{"department": "health", "name": "main", "progress": "p",
+        "datasets": [{"department": "tax", "dataset": "payments"}], "sink": {"json_lines": "rows.jsonl"}}"#;
+
+    #[test]
+    fn the_defaults_are_the_careful_ones() {
+        let settings: Settings = serde_json::from_str(WHOLE).unwrap();
+        assert_eq!(settings.check().unwrap(), Level::Witnessed);
+        assert_eq!((settings.mode, settings.start), (Mode::Stream, Start::Beginning));
+        assert_eq!(settings.limits.waiting_bytes_max, 64 << 20);
+        assert_eq!(settings.freshness(), Duration::from_secs(120));
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_names_are_refused() {
+        for (from, to) in [("\"name\"", "\"nme\""), ("json_lines", "jsonl"), ("\"tax\"", "\"Tax\"")] {
+            assert!(serde_json::from_str::<Settings>(&WHOLE.replace(from, to)).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
+        let with = |change: &dyn Fn(&mut Settings)| {
+            let mut settings: Settings = serde_json::from_str(WHOLE).unwrap();
+            change(&mut settings);
+            settings.check().unwrap_err()
+        };
+        assert!(matches!(with(&|s| s.least = Least::Anchored), SettingsError::Anchored));
+        assert!(matches!(with(&|s| s.datasets.clear()), SettingsError::NoDatasets));
+        let twice = with(&|s| s.datasets.push(s.datasets[0].clone()));
+        assert!(matches!(twice, SettingsError::Twice { .. }));
+        assert!(matches!(
+            with(&|s| drop(s.logs.insert("x".into(), "y".into()))),
+            SettingsError::Origin { .. }
+        ));
+    }
+}

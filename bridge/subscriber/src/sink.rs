@@ -1,0 +1,207 @@
+//! The sink: a file of lines that is only ever appended to, and cut back at a start to what the progress says.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use bridge_suite::{Digest, sha256};
+
+use crate::DeliverError;
+use crate::disk::{Lock, sync_folder_of};
+
+/// Bytes at the end of the file whose digest stands in the progress: enough to tell another file from this one.
+const TAIL_BYTES: usize = 4096;
+
+/// How far a sink was synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The file's length, in bytes.
+    pub(crate) bytes: u64,
+    /// SHA-256 of its last bytes.
+    pub(crate) tail: Digest,
+}
+
+impl Mark {
+    pub(crate) fn empty() -> Mark {
+        Mark { bytes: 0, tail: sha256(&[]) }
+    }
+}
+
+/// Where lines go.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// A file.
+    Lines(Lines),
+    /// Nowhere: check mode.
+    Nowhere,
+}
+
+/// A file of lines.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    path: PathBuf,
+    file: File,
+    /// Lines not yet written.
+    buffer: Vec<u8>,
+    bytes: u64,
+    tail: Vec<u8>,
+    _lock: Lock,
+}
+
+impl Lines {
+    /// Opens the file, locks it against other subscribers, and cuts back what came after `mark`. Without a mark the file
+    /// has to be empty or absent.
+    pub(crate) fn open(path: &Path, mark: Option<Mark>) -> Result<Lines, DeliverError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock = Lock::take(PathBuf::from(name))?;
+        let disk = |act, source| DeliverError::disk(act, path, source);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = file.map_err(|source| disk("cannot open", source))?;
+        sync_folder_of(path)?;
+        let found = file.metadata().map_err(|source| disk("cannot look at", source))?.len();
+        let other = |reason: String| DeliverError::OtherSink { path: path.to_owned(), reason };
+        let mark = match mark {
+            Some(mark) => mark,
+            None if found == 0 => Mark::empty(),
+            None => return Err(other(format!("it has {found} bytes, and there is no progress"))),
+        };
+        if found < mark.bytes {
+            return Err(other(format!("it has {found} bytes, and {} were delivered", mark.bytes)));
+        }
+        let tail = read_tail(&mut file, mark.bytes).map_err(|source| disk("cannot read", source))?;
+        if sha256(&[&tail]) != mark.tail {
+            return Err(other(format!("the bytes before {} are other ones than were delivered", mark.bytes)));
+        }
+        if found > mark.bytes {
+            tracing::info!(bytes = found - mark.bytes, "rows after the last progress are cut off the sink");
+            file.set_len(mark.bytes).map_err(|source| disk("cannot cut back", source))?;
+            file.sync_all().map_err(|source| disk("cannot sync", source))?;
+        }
+        file.seek(SeekFrom::Start(mark.bytes)).map_err(|source| disk("cannot position", source))?;
+        Ok(Lines { path: path.to_owned(), file, buffer: Vec::new(), bytes: mark.bytes, tail, _lock: lock })
+    }
+
+    fn write(&mut self) -> Result<(), DeliverError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.file
+            .write_all(&self.buffer)
+            .map_err(|source| DeliverError::disk("cannot write", &self.path, source))?;
+        self.bytes += u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
+        let from = self.buffer.len().saturating_sub(TAIL_BYTES);
+        self.tail.extend_from_slice(self.buffer.get(from..).unwrap_or_default());
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl Sink {
+    /// The buffer that whole lines are appended to.
+    pub(crate) fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Sink::Lines(lines) => Some(&mut lines.buffer),
+            Sink::Nowhere => None,
+        }
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn buffered(&self) -> usize {
+        match self {
+            Sink::Lines(lines) => lines.buffer.len(),
+            Sink::Nowhere => 0,
+        }
+    }
+
+    /// Hands the buffered lines to the system.
+    pub(crate) fn write(&mut self) -> Result<(), DeliverError> {
+        match self {
+            Sink::Lines(lines) => lines.write(),
+            Sink::Nowhere => Ok(()),
+        }
+    }
+
+    /// Waits until the disk has what was written.
+    pub(crate) fn sync(&mut self) -> Result<(), DeliverError> {
+        match self {
+            Sink::Lines(lines) => lines
+                .file
+                .sync_data()
+                .map_err(|source| DeliverError::disk("cannot sync", &lines.path, source)),
+            Sink::Nowhere => Ok(()),
+        }
+    }
+
+    /// How far lines were written.
+    pub(crate) fn mark(&self) -> Mark {
+        match self {
+            Sink::Lines(lines) => Mark { bytes: lines.bytes, tail: sha256(&[&lines.tail]) },
+            Sink::Nowhere => Mark::empty(),
+        }
+    }
+}
+
+fn read_tail(file: &mut File, bytes: u64) -> std::io::Result<Vec<u8>> {
+    let length = bytes.min(TAIL_BYTES as u64);
+    file.seek(SeekFrom::Start(bytes - length))?;
+    let mut tail = Vec::with_capacity(TAIL_BYTES);
+    file.take(length).read_to_end(&mut tail)?;
+    Ok(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(sink: &mut Sink, text: &str) {
+        sink.buffer().unwrap().extend_from_slice(text.as_bytes());
+    }
+
+    #[test]
+    fn what_came_after_the_mark_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let mut sink = Sink::Lines(Lines::open(&path, None).unwrap());
+        append(&mut sink, &"a long line\n".repeat(1000));
+        sink.write().unwrap();
+        sink.sync().unwrap();
+        let mark = sink.mark();
+        append(&mut sink, "half a gro");
+        sink.write().unwrap();
+        drop(sink);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 12_010);
+        let sink = Sink::Lines(Lines::open(&path, Some(mark)).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 12_000);
+        assert_eq!(sink.mark(), mark);
+    }
+
+    #[test]
+    fn another_file_is_not_taken_for_the_sink() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let mut sink = Sink::Lines(Lines::open(&path, None).unwrap());
+        append(&mut sink, "one\ntwo\n");
+        sink.write().unwrap();
+        let mark = sink.mark();
+        drop(sink);
+        assert_eq!(Lines::open(&path, None).unwrap_err().code(), "DEL013");
+        for (bytes, text) in [(8, "one\ntwO\n"), (4, "one\n")] {
+            let mut file = File::create(&path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), bytes);
+            assert_eq!(Lines::open(&path, Some(mark)).unwrap_err().code(), "DEL013");
+        }
+    }
+
+    #[test]
+    fn two_subscribers_cannot_share_a_sink() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let first = Lines::open(&path, None).unwrap();
+        assert_eq!(Lines::open(&path, None).unwrap_err().code(), "DEL010");
+        drop(first);
+        assert!(Lines::open(&path, None).is_ok());
+    }
+}

@@ -1,0 +1,288 @@
+//! Where every stream begins: at its progress, at its first record, or at the place of a verified beacon.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bridge_chain::Place;
+use bridge_envelope::{Beacon, Expected, verify_beacon};
+use bridge_event::{Offset, Origin, Partition, StreamId};
+use bridge_kafka::{Bounds, Fetcher, Reading};
+use bridge_ledger::TileReader;
+
+use crate::assurance::{Judge, Level};
+use crate::checkpoints::Checkpoints;
+use crate::flow::{Flow, Source};
+use crate::lane::Lane;
+use crate::merge::{Merge, Turn};
+use crate::progress::{Progress, Started, StreamProgress};
+use crate::records::OriginSigners;
+use crate::settings::{Mode, Start, Subscribed};
+use crate::{DeliverError, Found, RunError, SettingsError, facts};
+
+/// How long one question to a broker may take.
+const ASK: Duration = Duration::from_secs(10);
+
+/// How long one answer of a log may take.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Records of the first window that is searched for a beacon, at the end of the topic; beacons stand at least every 256
+/// batches. Each next window is four times as long.
+const WINDOW: i64 = 512;
+
+impl Flow {
+    /// Reads the records, makes a lane for each stream, and stands at its place. What is found on the way comes back.
+    ///
+    /// # Errors
+    /// [`RunError`]: no contract, no place, a level that cannot be reached, a topic shorter than what was delivered.
+    pub(crate) fn begin(&mut self, progress: Option<&Progress>) -> Result<Vec<Found>, RunError> {
+        let mut found = self.records.refresh()?;
+        let mut sources: BTreeMap<Origin, usize> = BTreeMap::new();
+        for dataset in self.settings.datasets.clone() {
+            let (origin, promise) = self
+                .records
+                .dataset(&dataset)
+                .ok_or_else(|| RunError::NoContract { dataset: name(&dataset) })?;
+            let (origin, suite, partitions) =
+                (origin.clone(), promise.contract.suite(), promise.contract.partitions());
+            let number = self.sources.len();
+            let source = *sources.entry(origin.clone()).or_insert(number);
+            if source == number {
+                let made = self.source(&origin, &dataset, progress)?;
+                self.sources.push(made);
+            }
+            for partition in 0..partitions {
+                let (department, dataset) = (dataset.department.clone(), dataset.dataset.clone());
+                let stream = StreamId { department, dataset, partition: Partition(partition) };
+                let expected = Expected { stream: stream.clone(), origin: origin.clone(), suite };
+                let member = self.sources.get(source).map_or(0, |source| source.members.len());
+                let stored = progress.and_then(|progress| progress.streams.get(&stream.to_string()));
+                let lane = self.lane(expected, source, member, stored, &mut found)?;
+                self.health.stream(&stream, None);
+                let index = self.lanes.len();
+                self.lanes.push(lane);
+                if let Some(source) = self.sources.get_mut(source) {
+                    source.members.push(index);
+                }
+            }
+        }
+        for source in &mut self.sources {
+            if self.settings.mode == Mode::Source {
+                let stored = progress.and_then(|progress| progress.sources.get(source.origin.as_str()));
+                let delivered = stored.and_then(|stored| stored.delivered);
+                let turn = |(incarnation, commit)| Turn {
+                    incarnation: bridge_event::IncarnationNumber(incarnation),
+                    commit,
+                };
+                source.merge = Some(Merge::new(source.members.len(), delivered.map(turn)));
+            }
+        }
+        self.assign()?;
+        Ok(found)
+    }
+
+    fn source(
+        &self,
+        origin: &Origin,
+        dataset: &Subscribed,
+        progress: Option<&Progress>,
+    ) -> Result<Source, RunError> {
+        let wanted = self.settings.check()?;
+        let cannot =
+            |reason: String| SettingsError::Level { dataset: name(dataset), level: wanted.as_str(), reason };
+        let log = self.trust.log(origin);
+        if log.is_none() && wanted > Level::Signed {
+            return Err(cannot(format!("it does not name the log {origin}")).into());
+        }
+        let policy = match self.trust.policy_for(origin) {
+            Ok(policy) => Some(policy),
+            Err(error) if wanted == Level::Witnessed => return Err(cannot(error.to_string()).into()),
+            Err(_) => None,
+        };
+        let quorum =
+            self.trust.terms().votes().map_or(0, |votes| usize::try_from(votes.quorum).unwrap_or(usize::MAX));
+        let key = log.map(|log| log.key.clone());
+        let judge = Judge { origin: origin.clone(), log: key.clone(), policy, quorum };
+        let address = self.settings.log_address(origin).or(log.map(|log| log.url.as_str()));
+        let reader = address.and_then(|address| match TileReader::open(address, LOG_TIMEOUT) {
+            Ok(reader) => Some(reader),
+            Err(error) => {
+                tracing::warn!(%error, "the log's tiles are not read");
+                None
+            }
+        });
+        let stored = progress.and_then(|progress| progress.sources.get(origin.as_str()));
+        let remembered = stored.and_then(|stored| stored.checkpoint.as_deref()).zip(key);
+        let checkpoints = match remembered {
+            Some((note, key)) => match judge.checkpoint(note, &key) {
+                Ok(signed) => Checkpoints::remembered(signed.checkpoint, signed.note),
+                // The trust file's keys have changed since; what they sign now is judged afresh.
+                Err(found) => {
+                    tracing::warn!(%found, "the remembered checkpoint");
+                    Checkpoints::default()
+                }
+            },
+            None => Checkpoints::default(),
+        };
+        Ok(Source {
+            origin: origin.clone(),
+            judge,
+            checkpoints,
+            log: reader,
+            merge: None,
+            members: Vec::new(),
+        })
+    }
+
+    fn lane(
+        &self,
+        expected: Expected,
+        source: usize,
+        member: usize,
+        stored: Option<&StreamProgress>,
+        found: &mut Vec<Found>,
+    ) -> Result<Lane, RunError> {
+        let stream = &expected.stream;
+        let bounds = self.fetcher.bounds(&stream.topic(), stream.partition, ASK)?;
+        if let Some(stored) = stored {
+            let damaged = |reason: String| DeliverError::OtherSubscription {
+                path: self.settings.progress.clone(),
+                reason,
+            };
+            if stored.origin != expected.origin.as_str() {
+                return Err(damaged(format!(
+                    "{stream} was read from {}, and is of {} now",
+                    stored.origin, expected.origin
+                ))
+                .into());
+            }
+            let place =
+                stored.place().ok_or_else(|| damaged(format!("the place of {stream} cannot be read")))?;
+            check_bounds(stream, place.offset, bounds)?;
+            let mut lane = Lane::new(expected, source, member, place, stored.started.clone());
+            lane.restore(stored);
+            return Ok(lane);
+        }
+        if self.settings.start == Start::Beginning && bounds.low == Offset(0) {
+            let started = Started { at: "beginning".to_owned(), offset: 0, after_sequence: None };
+            return Ok(Lane::new(expected, source, member, Lane::beginning(), started));
+        }
+        let latest = self.settings.start == Start::Latest;
+        match self.search(&expected, source, bounds, latest)? {
+            Some(place) => {
+                let after_sequence = place.state.head.map(|(sequence, _)| sequence.0);
+                let started = Started { at: "beacon".to_owned(), offset: place.offset.0, after_sequence };
+                let what = format!(
+                    "the stream is read from offset {}, after sequence {after_sequence:?}",
+                    place.offset
+                );
+                found.push(Found::note("VER082", what).of_stream(stream));
+                Ok(Lane::new(expected, source, member, place, started))
+            }
+            None => {
+                let reason = "the topic holds no beacon whose place the log has proven".to_owned();
+                Err(RunError::NoPlace { stream: stream.to_string(), reason })
+            }
+        }
+    }
+
+    /// Searches windows from the topic's end backwards for a beacon whose place can be begun at: the newest one, or the
+    /// oldest of all when the whole rest of the topic is wanted.
+    fn search(
+        &self,
+        expected: &Expected,
+        source: usize,
+        bounds: Bounds,
+        latest: bool,
+    ) -> Result<Option<Place>, RunError> {
+        let mut window = WINDOW;
+        let mut high = bounds.high.0;
+        let mut best = None;
+        while high > bounds.low.0 {
+            let low = bounds.low.0.max(high.saturating_sub(window));
+            let places = self.places(expected, source, low, high, bounds)?;
+            let newest = places.last().copied();
+            best = places.first().copied().or(best);
+            if latest && newest.is_some() {
+                return Ok(newest);
+            }
+            high = low;
+            window = window.saturating_mul(4);
+        }
+        Ok(best)
+    }
+
+    /// The usable places of verified beacons in a window, in the order of the topic.
+    fn places(
+        &self,
+        expected: &Expected,
+        source: usize,
+        low: i64,
+        high: i64,
+        bounds: Bounds,
+    ) -> Result<Vec<Place>, RunError> {
+        let Some(source) = self.sources.get(source) else { return Ok(Vec::new()) };
+        let mut fetcher = Fetcher::new(&self.properties)?;
+        let (topic, partition): (Arc<str>, _) = (expected.stream.topic().into(), expected.stream.partition);
+        fetcher.assign(vec![Reading { topic, partition, offset: Offset(low) }])?;
+        let signers = OriginSigners { trust: &self.trust, origin: &expected.origin };
+        let mut places = Vec::new();
+        let mut deadline = Instant::now() + ASK;
+        loop {
+            match fetcher.next(Duration::from_millis(100)) {
+                Ok(Some(record)) => {
+                    if record.offset.0 >= high {
+                        return Ok(places);
+                    }
+                    deadline = Instant::now() + ASK;
+                    if let Ok(beacon) = verify_beacon(&record.bytes, &signers, expected).into_verified() {
+                        places.extend(usable(beacon.content(), &source.judge, record.offset, bounds));
+                    }
+                    if record.offset.0 + 1 >= high {
+                        return Ok(places);
+                    }
+                }
+                Ok(None) if Instant::now() > deadline => return Ok(places),
+                Ok(None) => {}
+                Err(error)
+                    if error.disposition() == bridge_kafka::Disposition::Retry
+                        && Instant::now() < deadline => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// A beacon's place, when its head is in the log: the proven entry is this head, or a later batch that the reading from
+/// the place runs into. The place lies before the beacon, and what follows it is still there.
+fn usable(beacon: &Beacon, judge: &Judge, offset: Offset, bounds: Bounds) -> Option<Place> {
+    let proven = judge.prove(beacon.appended.as_ref()?).ok()?;
+    let place = facts::place(&beacon.place);
+    let head_is_logged = match place.state.head {
+        None => true,
+        Some((sequence, digest)) if sequence == proven.entry.sequence => digest == proven.entry.digest,
+        Some((sequence, _)) => sequence < proven.entry.sequence,
+    };
+    (head_is_logged && bounds.low <= place.offset && place.offset <= offset).then_some(place)
+}
+
+/// A place outside of the topic: before it, retention was faster than the reading; behind it, the topic was cut.
+fn check_bounds(stream: &StreamId, offset: Offset, bounds: Bounds) -> Result<(), RunError> {
+    if offset > bounds.high {
+        let what = format!(
+            "the topic ends at offset {}, and was read up to {offset} before: its end was cut off, or it was made anew",
+            bounds.high
+        );
+        return Err(RunError::Halted(vec![Found::halt("CHA020", what).of_stream(stream)]));
+    }
+    if offset < bounds.low {
+        let reason =
+            format!("retention removed the records from {offset} to {}, which were not read", bounds.low);
+        return Err(RunError::NoPlace { stream: stream.to_string(), reason });
+    }
+    Ok(())
+}
+
+fn name(dataset: &Subscribed) -> String {
+    format!("{}/{}", dataset.department, dataset.dataset)
+}
