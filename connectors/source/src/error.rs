@@ -25,7 +25,7 @@ pub enum SourceError {
     },
     /// CAP002.
     #[error(
-        "CAP002: another connector holds the source: {holder}; stop it, or take over with an explicit command if it hangs"
+        "CAP002: another connector holds the source: {holder}; stop it, or, if it hangs, run `govbridge connector --take-over`"
     )]
     Claimed {
         /// Process, host and time of the holder, as it wrote them.
@@ -35,7 +35,9 @@ pub enum SourceError {
     #[error("CAP003: this connector lost its claim on the source to another one; this process must end")]
     ClaimLost,
     /// CAP004.
-    #[error("CAP004: the source is not prepared: {what}; run `govbridge source create` for this connector")]
+    #[error(
+        "CAP004: the source is not prepared: {what}; run `govbridge connector --create` for this connector"
+    )]
     NotCreated {
         /// What is missing.
         what: String,

@@ -25,8 +25,8 @@ const LOCK_ATTEMPTS_MAX: u32 = 8;
 /// Who claims a file; what another claimant is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimant {
-    /// The process.
-    pub process: u32,
+    /// The process's number on its host.
+    pub pid: u32,
     /// Its host.
     pub host: String,
     /// When it claimed, by its clock.
@@ -34,13 +34,15 @@ pub struct Claimant {
 }
 
 impl Claimant {
+    /// This process, on this host, from `now` on.
+    pub fn here(now: UnixMicros) -> Claimant {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Claimant { pid: std::process::id(), host: host.trim().to_owned(), since: now }
+    }
+
     fn line(&self) -> String {
         let host: String = self.host.chars().filter(|c| !c.is_control()).take(100).collect();
-        format!(
-            "process {} on {host} since {} s after 1970\n",
-            self.process,
-            self.since.0.div_euclid(1_000_000)
-        )
+        format!("process {} on {host} since {} s", self.pid, self.since.0.div_euclid(1_000_000))
     }
 }
 
@@ -103,7 +105,7 @@ impl Claim {
         who: &Claimant,
     ) -> Result<Claim, SourceError> {
         let path = beside(database, LOCK_SUFFIX);
-        let fresh = beside(database, &format!("{LOCK_SUFFIX}.{}", who.process));
+        let fresh = beside(database, &format!("{LOCK_SUFFIX}.{}", who.pid));
         let made = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&fresh);
         let lock = made.map_err(|error| unlockable(&error))?;
         lock.try_lock()

@@ -107,7 +107,7 @@ impl Plan {
         }
         self.say("CREATE TABLE govbridge_source (format INTEGER, system TEXT, capture INTEGER, since INTEGER, acknowledged INTEGER, claim BLOB)");
         self.say("CREATE TABLE govbridge_layout (layout INTEGER PRIMARY KEY, name TEXT, current INTEGER)");
-        self.say("CREATE TABLE govbridge_column (layout INTEGER, place INTEGER, name TEXT, declared TEXT, is_key INTEGER, PRIMARY KEY (layout, place)) WITHOUT ROWID");
+        self.say("CREATE TABLE govbridge_column (layout INTEGER, place INTEGER, name TEXT, is_key INTEGER, PRIMARY KEY (layout, place)) WITHOUT ROWID");
         self.say("CREATE TABLE govbridge_changelog (id INTEGER PRIMARY KEY AUTOINCREMENT, layout INTEGER, operation INTEGER)");
         self.say("CREATE TABLE govbridge_commit (id INTEGER PRIMARY KEY AUTOINCREMENT, upto INTEGER, at INTEGER, nonce BLOB)");
         self.say("CREATE INDEX govbridge_commit_upto ON govbridge_commit (upto)");
@@ -179,7 +179,7 @@ impl Plan {
         let mut last = layouts.iter().map(|l| l.number).max().unwrap_or(0);
         for table in tables {
             let Some(shape) = Shape::read(connection, &table.name)? else { continue };
-            let columns = wanted_columns(table, &shape);
+            let columns = wanted_columns(table);
             let fits =
                 layouts.iter().find(|l| l.current && l.table == table.name && l.columns == columns).cloned();
             let layout = fits.unwrap_or_else(|| {
@@ -213,10 +213,9 @@ impl Plan {
         ));
         for (place, column) in layout.columns.iter().enumerate() {
             self.statements.push(format!(
-                "INSERT INTO govbridge_column (layout, place, name, declared, is_key) VALUES ({}, {place}, {}, {}, {})",
+                "INSERT INTO govbridge_column (layout, place, name, is_key) VALUES ({}, {place}, {}, {})",
                 layout.number,
                 literal(&column.name),
-                literal(&column.declared),
                 i64::from(column.key)
             ));
         }
@@ -251,15 +250,11 @@ impl Plan {
     }
 }
 
-fn wanted_columns(table: &Table, shape: &Shape) -> Vec<layout::Column> {
+fn wanted_columns(table: &Table) -> Vec<layout::Column> {
     table
         .columns
         .iter()
-        .map(|name| layout::Column {
-            name: name.clone(),
-            declared: shape.column(name).map(|c| c.declared.clone()).unwrap_or_default(),
-            key: table.key.contains(name),
-        })
+        .map(|name| layout::Column { name: name.clone(), key: table.key.contains(name) })
         .collect()
 }
 

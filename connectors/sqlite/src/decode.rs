@@ -3,7 +3,7 @@
 use crate::file::{broken, unsigned};
 use crate::layout::{Installed, Layout};
 use crate::triggers::{DELETE, INSERT, UPDATE};
-use crate::values::{Declared, Stored};
+use crate::values::Stored;
 use bridge_event::{Cell, Change, Operation};
 use connectors_source::{SourceError, Table};
 use rusqlite::Row;
@@ -100,17 +100,6 @@ impl Chunk {
     fn cells_of(&self, row: &Recorded) -> &[Stored] {
         self.cells.get(row.first..row.first + row.count).unwrap_or_default()
     }
-
-    fn same(&self, a: &Stored, b: &Stored) -> bool {
-        let bytes = |range: &std::ops::Range<usize>| self.bytes.get(range.clone());
-        match (a, b) {
-            (Stored::Null, Stored::Null) => true,
-            (Stored::Integer(a), Stored::Integer(b)) => a == b,
-            (Stored::Real(a), Stored::Real(b)) => a.to_bits() == b.to_bits(),
-            (Stored::Text(a), Stored::Text(b)) | (Stored::Blob(a), Stored::Blob(b)) => bytes(a) == bytes(b),
-            _ => false,
-        }
-    }
 }
 
 /// How the rows of one layout become changes of a table.
@@ -121,8 +110,8 @@ pub(crate) struct Reader {
     /// The table's index, `None` when it is no longer shared.
     table: Option<usize>,
     name: String,
-    /// For each column of the table: where the layout has it, and how it is read. A column that the layout lacks is absent.
-    columns: Vec<(Option<usize>, Declared)>,
+    /// For each column of the table: where the layout has it. A column that the layout lacks is absent.
+    columns: Vec<Option<usize>>,
     /// Where the layout has the key.
     key: Vec<usize>,
 }
@@ -150,9 +139,7 @@ impl Reader {
         let table = tables.iter().position(|t| t.name == layout.table);
         let place = |name: &String| layout.columns.iter().position(|c| c.name == *name);
         let columns = match table.and_then(|t| tables.get(t)) {
-            Some(table) => {
-                table.columns.iter().map(|name| (place(name), declared(layout, place(name)))).collect()
-            }
+            Some(table) => table.columns.iter().map(place).collect(),
             None => Vec::new(),
         };
         let key = layout.columns.iter().enumerate().filter(|(_, c)| c.key).map(|(at, _)| at).collect();
@@ -171,22 +158,23 @@ impl Reader {
         &self,
         cells: &[Stored],
         bytes: &'a [u8],
-        place: &str,
+        place: impl Fn() -> String,
     ) -> Result<Vec<Cell<'a>>, SourceError> {
         if self.key.iter().any(|at| matches!(cells.get(*at), None | Some(Stored::Null))) {
             return Err(SourceError::Unreadable {
-                what: format!("table {} {place}: a key column is NULL", self.name),
+                what: format!("table {} {}: a key column is NULL", self.name, place()),
             });
         }
         self.columns
             .iter()
             .enumerate()
-            .map(|(number, (at, declared))| match at.and_then(|at| cells.get(at)) {
+            .map(|(number, at)| match at.and_then(|at| cells.get(at)) {
                 None => Ok(Cell::Absent),
-                Some(stored) => declared.read(stored, bytes).map_err(|_| SourceError::Unreadable {
+                Some(stored) => stored.cell(bytes).map_err(|_| SourceError::Unreadable {
                     what: format!(
-                        "table {} {place}: shared column {} is text that is not UTF-8",
+                        "table {} {}: shared column {} is text that is not UTF-8",
                         self.name,
+                        place(),
                         number + 1
                     ),
                 }),
@@ -196,7 +184,7 @@ impl Reader {
 
     /// Gives the changes that a recorded row is: none for a table that is no longer shared, two for a changed key.
     ///
-    /// `give` takes each change with index 0, and says how many were given.
+    /// Each is given with the index 0; the caller counts.
     pub(crate) fn changes<E: From<SourceError>>(
         &self,
         row: &Recorded,
@@ -204,9 +192,9 @@ impl Reader {
         mut give: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(table) = self.table else { return Ok(()) };
-        let place = format!("at changelog id {}", row.id);
+        let place = || format!("at changelog id {}", row.id);
         let (first, second) = chunk.cells_of(row).split_at_checked(self.width).unwrap_or_default();
-        let state = |cells| self.state(cells, chunk.bytes(), &place).map_err(E::from);
+        let state = |cells| self.state(cells, chunk.bytes(), place).map_err(E::from);
         let change = |operation, with_next, before, after| Change {
             table,
             operation,
@@ -221,7 +209,7 @@ impl Reader {
             UPDATE => {
                 let (before, after) = (state(first)?, state(second)?);
                 let same_key = self.key.iter().all(|at| match (first.get(*at), second.get(*at)) {
-                    (Some(a), Some(b)) => chunk.same(a, b),
+                    (Some(a), Some(b)) => a.is_same(b, chunk.bytes()),
                     _ => false,
                 });
                 if same_key {
@@ -230,14 +218,12 @@ impl Reader {
                 give(change(Operation::Delete, true, Some(&before), None))?;
                 give(change(Operation::Insert, false, None, Some(&after)))
             }
-            -3..=-1 => Err(E::from(SourceError::OutOfOrder { what: format!("table {} {place}", self.name) })),
+            -3..=-1 => {
+                Err(E::from(SourceError::OutOfOrder { what: format!("table {} {}", self.name, place()) }))
+            }
             other => Err(E::from(SourceError::Unreadable {
-                what: format!("table {} {place}: unknown operation {other}", self.name),
+                what: format!("table {} {}: unknown operation {other}", self.name, place()),
             })),
         }
     }
-}
-
-fn declared(layout: &Layout, at: Option<usize>) -> Declared {
-    at.and_then(|at| layout.columns.get(at)).map_or(Declared::Plain, |c| Declared::of(&c.declared))
 }

@@ -14,8 +14,6 @@ pub(crate) const COLUMNS_MAX: usize = 900;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Column {
     pub(crate) name: String,
-    /// The declared type, which says how a value is read (`values`).
-    pub(crate) declared: String,
     pub(crate) key: bool,
 }
 
@@ -85,13 +83,11 @@ fn layouts(connection: &Connection) -> rusqlite::Result<Vec<Layout>> {
             Ok(Layout { number: row.get(0)?, table: row.get(1)?, current: row.get(2)?, columns: Vec::new() })
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let mut columns = connection
-        .prepare("SELECT name, declared, is_key FROM govbridge_column WHERE layout = ?1 ORDER BY place")?;
+    let mut columns =
+        connection.prepare("SELECT name, is_key FROM govbridge_column WHERE layout = ?1 ORDER BY place")?;
     for layout in &mut layouts {
         layout.columns = columns
-            .query_map([layout.number], |row| {
-                Ok(Column { name: row.get(0)?, declared: row.get(1)?, key: row.get(2)? })
-            })?
+            .query_map([layout.number], |row| Ok(Column { name: row.get(0)?, key: row.get(1)? }))?
             .collect::<rusqlite::Result<_>>()?;
     }
     Ok(layouts)

@@ -148,7 +148,7 @@ impl TableCheck<'_> {
                         "column {name} is declared {}, and SQLite keeps its fractions in binary floating point",
                         column.declared
                     ),
-                    "declare it DECIMAL TEXT and store text, or whole numbers of the smallest unit",
+                    "declare it TEXT, or store whole numbers of the smallest unit",
                 ),
                 Some(_) => {}
             }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 /// What our triggers' names begin with.
 pub(crate) const OWN_PREFIX: &str = "govbridge_";
 
-const AGAIN: &str = "undo the change, or deliver what waits, then run `govbridge source create` again";
+const AGAIN: &str = "undo the change, or deliver what waits, then run `govbridge connector --create` again";
 
 /// The number that SQLite raises with every change of the file's schema.
 pub(crate) fn version(connection: &Connection) -> Result<i64, SourceError> {
@@ -68,18 +68,8 @@ fn same_columns(table: &Table, layout: &Layout) -> Result<(), SourceError> {
 
 fn same_shape(layout: &Layout, shape: &Shape) -> Result<(), SourceError> {
     for column in &layout.columns {
-        match shape.column(&column.name) {
-            None => return Err(drifted(&layout.table, &format!("column {} is gone", column.name))),
-            Some(now) if now.declared != column.declared => {
-                return Err(drifted(
-                    &layout.table,
-                    &format!(
-                        "column {} was declared {} and is declared {}",
-                        column.name, column.declared, now.declared
-                    ),
-                ));
-            }
-            Some(_) => {}
+        if shape.column(&column.name).is_none() {
+            return Err(drifted(&layout.table, &format!("column {} is gone", column.name)));
         }
     }
     Ok(())
@@ -125,7 +115,7 @@ fn first_to_fire(connection: &Connection, layout: &Layout) -> Result<(), SourceE
         Some(name) => Err(SourceError::Drifted {
             table: layout.table.clone(),
             what: format!("trigger {name} was created after Govbridge's and fires before them"),
-            remedy: "run `govbridge source create` again, which moves Govbridge's triggers to the front"
+            remedy: "run `govbridge connector --create` again, which moves Govbridge's triggers to the front"
                 .to_owned(),
         }),
     }

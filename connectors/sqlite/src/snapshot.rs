@@ -88,7 +88,7 @@ impl SqliteSource {
                 chunk.push_value(row.get_ref(at).map_err(broken)?);
             }
             let after =
-                values.state(chunk.cells(), chunk.bytes(), &format!("in the snapshot, row {index}"))?;
+                values.state(chunk.cells(), chunk.bytes(), || format!("in the snapshot, row {index}"))?;
             let change = Change {
                 table,
                 operation: Operation::Read,

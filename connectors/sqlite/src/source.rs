@@ -164,11 +164,15 @@ fn ends(connection: &Connection) -> Result<(u64, u64), SourceError> {
 
 /// The newest boundary's place in the changelog, 0 when there is none; it is never behind the kept place.
 pub(crate) fn newest_boundary(connection: &Connection) -> Result<u64, SourceError> {
-    let upto: Option<i64> = connection
+    let upto: Option<Option<i64>> = connection
         .query_row("SELECT upto FROM govbridge_commit ORDER BY id DESC LIMIT 1", [], |r| r.get(0))
         .optional()
         .map_err(broken)?;
-    unsigned(upto.unwrap_or(0))
+    match upto {
+        None => Ok(0),
+        Some(Some(upto)) => unsigned(upto),
+        Some(None) => Err(SourceError::Unreadable { what: "the newest boundary is not filled".to_owned() }),
+    }
 }
 
 /// Reads the kept place, and checks that the file still reaches it.

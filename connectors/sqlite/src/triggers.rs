@@ -16,9 +16,9 @@ pub(crate) const INSERT: i64 = 1;
 pub(crate) const UPDATE: i64 = 2;
 pub(crate) const DELETE: i64 = 3;
 
-/// How many rows that a write could replace are kept for nested triggers. One write keeps one row for each unique index at
-/// most; what an ignored insert left behind is dropped when it is this far back.
-const REPLACED_KEPT: usize = 64;
+/// How many kept rows of a table stay for the writes around a nested one, beyond two for each unique rule. One write keeps
+/// one row for each rule at most; what an ignored insert leaves behind is dropped when it is this far back.
+const REPLACED_KEPT: usize = 8;
 
 /// A trigger: its name and the whole statement that creates it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,8 +139,9 @@ impl<'a> Writer<'a> {
     /// Keeps the rows that exclude `NEW` by one of the unique rules.
     fn keep(&self, except: &str) -> Vec<String> {
         let mut statements = vec![format!(
-            "DELETE FROM govbridge_replaced WHERE layout = {} AND id <= (SELECT max(id) FROM govbridge_replaced) - {REPLACED_KEPT}",
-            self.number()
+            "DELETE FROM govbridge_replaced WHERE layout = {layout} AND id <= (SELECT id FROM govbridge_replaced WHERE layout = {layout} ORDER BY id DESC LIMIT 1 OFFSET {})",
+            REPLACED_KEPT + 2 * self.unique.len(),
+            layout = self.number(),
         )];
         for unique in self.unique {
             let excludes = match unique {

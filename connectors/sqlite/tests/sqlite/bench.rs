@@ -12,11 +12,7 @@ use tempfile::TempDir;
 pub(crate) const SYSTEM: &str = "5a1f0c52-6f0e-4d3b-9a53-0d1c7be0c1aa";
 
 pub(crate) fn claimant() -> Claimant {
-    Claimant {
-        process: std::process::id(),
-        host: "test".to_owned(),
-        since: UnixMicros(1_800_000_000_000_000),
-    }
+    Claimant::here(UnixMicros(1_800_000_000_000_000))
 }
 
 /// A file with some tables, captured.
