@@ -49,9 +49,7 @@ pub(crate) fn sync_wal(path: &Path) -> Result<(), SourceError> {
 pub(crate) fn broken(error: rusqlite::Error) -> SourceError {
     let what = error.to_string();
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => {
-            SourceError::Unavailable { what }
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SourceError::Unavailable { what },
         _ => SourceError::Storage { what },
     }
 }

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 /// Boundaries read at once.
 const BOUNDARIES_MAX: i64 = 256;
 
-/// How long one attempt to close a boundary waits for the write lock.
-const CLOSE_WAIT: Duration = Duration::from_millis(100);
+/// How long a poll waits for the write lock before it looks again.
+const SHORT_WAIT: Duration = Duration::from_millis(100);
 
 /// How often an idle file is looked at: soon after something happened, then more rarely.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(1);
@@ -141,7 +141,9 @@ impl SqliteSource {
                 Look::Rows => return self.give(out),
                 Look::Unclosed if self.close_if_free()? => continue,
                 Look::Unclosed => {}
-                Look::Nothing if self.prunable => self.prune(None)?,
+                Look::Nothing if self.prunable => {
+                    self.if_free(|source| source.prune(None))?;
+                }
                 Look::Nothing => {}
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -162,8 +164,12 @@ impl SqliteSource {
         self.idle_at = None;
         self.connection.execute_batch("BEGIN").map_err(broken)?;
         let found = self.look_inside();
-        self.connection.execute_batch("COMMIT").map_err(broken)?;
+        let ended = self.connection.execute_batch(if found.is_ok() { "COMMIT" } else { "ROLLBACK" });
         let found = found?;
+        ended.map_err(broken)?;
+        if !matches!(found, Look::Unclosed) {
+            self.unclosed_since = None;
+        }
         if matches!(found, Look::Nothing) {
             self.idle_at = Some(version);
         }
@@ -195,18 +201,27 @@ impl SqliteSource {
 
     /// Closes what is committed; `false` while another writer holds the lock, an error when it holds it too long.
     fn close_if_free(&mut self) -> Result<bool, SourceError> {
-        self.connection.busy_timeout(CLOSE_WAIT).map_err(broken)?;
-        let closed = self.close();
+        if self.if_free(SqliteSource::close)? {
+            return Ok(true);
+        }
+        let since = *self.unclosed_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < BUSY_WAIT {
+            return Ok(false);
+        }
+        Err(SourceError::Unavailable { what: "another writer holds the file's write lock".to_owned() })
+    }
+
+    /// Does something that needs the write lock, unless another writer has it for longer than a moment.
+    fn if_free(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<(), SourceError>,
+    ) -> Result<bool, SourceError> {
+        self.connection.busy_timeout(SHORT_WAIT).map_err(broken)?;
+        let done = act(self);
         self.connection.busy_timeout(BUSY_WAIT).map_err(broken)?;
-        match closed {
-            Ok(_) => {
-                self.unclosed_since = None;
-                Ok(true)
-            }
-            Err(error) if is_busy(&error) => {
-                let since = *self.unclosed_since.get_or_insert_with(Instant::now);
-                if since.elapsed() < BUSY_WAIT { Ok(false) } else { Err(error) }
-            }
+        match done {
+            Ok(()) => Ok(true),
+            Err(error) if is_busy(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -240,6 +240,22 @@ fn a_writer_that_holds_the_lock_delays_and_loses_nothing() {
 }
 
 #[test]
+fn a_writer_that_holds_the_lock_too_long_is_told_of() {
+    let register = register();
+    let mut source = register.claim().unwrap();
+    let mut application = register.application();
+    application.execute_batch("INSERT INTO t VALUES (1, 1)").unwrap();
+    let transaction =
+        application.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let error = source.poll(Duration::from_secs(60), &mut Recorder::default()).unwrap_err();
+    assert_eq!((error.code(), error.disposition()), ("CAP001", connectors_source::Disposition::Retry));
+    drop(transaction);
+    let mut recorder = Recorder::default();
+    read(&mut source, &mut recorder);
+    assert_eq!(recorder.taken.len(), 1);
+}
+
+#[test]
 fn polling_leaves_no_read_transaction_open() {
     let register = register();
     let mut source = register.claim().unwrap();

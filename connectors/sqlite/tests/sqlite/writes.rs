@@ -284,6 +284,13 @@ fn a_trigger_that_ran_before_ours_and_changed_the_row_is_found() {
 }
 
 #[test]
+fn an_application_that_distrusts_its_schema_can_write() {
+    let register = register();
+    let sql = "PRAGMA trusted_schema = OFF; REPLACE INTO t VALUES (1, 'b@x', 'Z'); INSERT INTO govbridge_commit DEFAULT VALUES";
+    assert_eq!(after(&register, sql).len(), 3);
+}
+
+#[test]
 fn the_application_sees_its_own_counts() {
     let register = register();
     let application = register.application();
