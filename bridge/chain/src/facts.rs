@@ -1,53 +1,8 @@
 //! What the machine is told of a verified frame.
 
-use std::fmt;
-
-use bridge_event::{At, Epoch, IncarnationNumber, Kind, Sequence};
+use bridge_envelope::{Header, Notice};
+use bridge_event::{Epoch, IncarnationNumber, Kind, Mark, Sequence};
 use bridge_suite::Digest;
-
-/// Where a row, or a fragment of one, stands in one incarnation of the source.
-///
-/// Marks compare by commit, then ordinal, then fragment; marks of two incarnations do not compare.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Mark {
-    /// Commit LSN, changelog id, binlog file and offset: what grows with every commit of the source.
-    pub commit: u64,
-    /// The row's number in its transaction in this stream, from 1; `u64::MAX` stands after the last row.
-    pub ordinal: u64,
-    /// The fragment's index, from 0; 0 for a row that is not cut.
-    pub fragment: u32,
-}
-
-impl Mark {
-    /// Before everything.
-    pub const START: Mark = Mark { commit: 0, ordinal: 0, fragment: 0 };
-
-    /// A whole row's mark.
-    pub fn row(at: At) -> Mark {
-        Mark { commit: at.commit, ordinal: at.ordinal, fragment: 0 }
-    }
-
-    /// After the last row of `commit`: the as-of position of a snapshot.
-    pub fn end_of(commit: u64) -> Mark {
-        Mark::row(At::end_of(commit))
-    }
-
-    /// Whether the mark is a transaction's end rather than a row.
-    pub fn is_end(&self) -> bool {
-        self.ordinal == u64::MAX
-    }
-
-    /// The mark without its fragment.
-    pub fn at(&self) -> At {
-        At { commit: self.commit, ordinal: self.ordinal }
-    }
-}
-
-impl fmt::Display for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.fragment == 0 { self.at().fmt(f) } else { write!(f, "{}.{}", self.at(), self.fragment) }
-    }
-}
 
 /// What the machine needs of a verified batch; pipeline and subscriber take it from the signed header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +41,38 @@ pub struct Facts {
     pub lost_previous: Digest,
     /// The commits of the open transactions that a GAP or RETRACT voids; empty in every other batch.
     pub voids: Vec<u64>,
+}
+
+impl Facts {
+    /// What the machine needs, from the signed header of a verified or sealed batch and the batch's digest.
+    pub fn of(header: &Header, digest: Digest) -> Facts {
+        let (lost, lost_previous, voids) = match &header.notice {
+            Some(Notice::Gap(gap)) => {
+                let lost = gap.lost.iter().map(|lost| (lost.sequence, lost.digest)).collect();
+                (lost, gap.lost_previous, gap.voids.clone())
+            }
+            Some(Notice::Retract(retract)) => (Vec::new(), Digest::ZERO, retract.voids.clone()),
+            None => (Vec::new(), Digest::ZERO, Vec::new()),
+        };
+        Facts {
+            epoch: header.epoch,
+            sequence: header.sequence,
+            digest,
+            previous: header.previous,
+            kind: header.kind,
+            incarnation: header.incarnation,
+            first: header.first.mark,
+            last: header.last.mark,
+            rows: header.rows(),
+            continues: header.continues,
+            leaves_open: header.leaves_open,
+            begun: header.transactions_begun,
+            ended: header.transactions_ended,
+            lost,
+            lost_previous,
+            voids,
+        }
+    }
 }
 
 /// A verified frame, as the machine sees it.

@@ -29,7 +29,8 @@ pub mod start;
 mod state;
 mod step;
 
-pub use facts::{Facts, Input, Mark};
+pub use bridge_event::Mark;
+pub use facts::{Facts, Input};
 pub use machine::{Machine, RECENT_DIGESTS_MAX};
 pub use rules::{Rules, Shipped};
 pub use state::{Last, Open, Place, State};

@@ -58,4 +58,29 @@ pub struct Place {
 impl Place {
     /// The beginning of a stream whose first record is still there.
     pub const START: Place = Place { offset: Offset(0), state: State::START };
+
+    /// The place that a beacon carries.
+    pub fn of(place: &bridge_envelope::Place) -> Place {
+        let state = State {
+            fenced: place.epoch,
+            head: place.head.map(|head| (head.sequence, head.digest)),
+            last: Last { incarnation: place.incarnation, mark: place.last },
+            open: place.open.map(|commit| Open { commit }),
+        };
+        Place { offset: place.offset, state }
+    }
+
+    /// The place as a beacon carries it, with how far the stream's snapshot is.
+    pub fn wire(&self, snapshot: Option<bridge_envelope::SnapshotPlace>) -> bridge_envelope::Place {
+        let State { fenced, head, last, open } = self.state;
+        bridge_envelope::Place {
+            offset: self.offset,
+            epoch: fenced,
+            head: head.map(|(sequence, digest)| bridge_envelope::BatchRef { sequence, digest }),
+            incarnation: last.incarnation,
+            last: last.mark,
+            open: open.map(|open| open.commit),
+            snapshot,
+        }
+    }
 }

@@ -7,6 +7,7 @@ use bridge_event::{
 use bridge_suite::{Digest, SigningKey};
 
 use crate::entry::ENTRY_BYTES_MAX;
+use crate::mark::{read_mark, write_mark};
 use crate::signed::{Attested, BEACON, Signed, Signers, Verdict};
 use crate::verify::Expected;
 use crate::wire::{Reader, Writer};
@@ -103,7 +104,7 @@ impl Place {
         w.unsigned(self.epoch.0);
         w.option(self.head.as_ref(), |w, head| head.write(w));
         w.small(self.incarnation.0);
-        self.last.write(w);
+        write_mark(&self.last, w);
         w.option(self.open, Writer::unsigned);
         w.option(self.snapshot, |w, s| {
             w.unsigned(s.generation.0);
@@ -118,7 +119,7 @@ impl Place {
             epoch: Epoch(r.unsigned("place.epoch")?),
             head: r.option("place.head", |r| BatchRef::read(r, "place.head"))?,
             incarnation: r.incarnation("place.incarnation")?,
-            last: Mark::read(r, "place.last")?,
+            last: read_mark(r, "place.last")?,
             open: r.option("place.open", |r| r.unsigned("place.open"))?,
             snapshot: r.option("place.snapshot", |r| {
                 Ok(SnapshotPlace {

@@ -16,6 +16,7 @@ use crate::contract_record::ContractRecord;
 use crate::header::read_kind;
 use crate::incarnation_record::IncarnationRecord;
 use crate::key_record::{KeyRecord, Rewrap};
+use crate::mark::{read_mark, write_mark};
 use crate::signed::{CONTRACT, INCARNATION, KEY_RECORD, REWRAP};
 use crate::wire::{Reader, Writer};
 use crate::{BatchRef, Header, Mark, ParseError, SealError};
@@ -163,8 +164,8 @@ impl BatchEntry {
         w.unsigned(self.transactions_ended);
         w.boolean(self.leaves_open);
         w.small(self.incarnation.0);
-        self.first.write(w);
-        self.last.write(w);
+        write_mark(&self.first, w);
+        write_mark(&self.last, w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<BatchEntry, ParseError> {
@@ -191,8 +192,8 @@ impl BatchEntry {
             transactions_ended: r.unsigned("transactions_ended")?,
             leaves_open: r.boolean("leaves_open")?,
             incarnation: r.incarnation("incarnation")?,
-            first: Mark::read(r, "first")?,
-            last: Mark::read(r, "last")?,
+            first: read_mark(r, "first")?,
+            last: read_mark(r, "last")?,
         })
     }
 }

@@ -76,6 +76,9 @@ pub struct Gap {
     pub to: Option<RowPosition>,
     /// Batches that were published and are lost, from the sequence after the stream's head on.
     pub lost: Vec<BatchRef>,
+    /// The previous digest of the first lost batch, so that a reader sees that the hole begins at its head; zeros when
+    /// nothing is lost.
+    pub lost_previous: Digest,
     /// Digest of the incarnation record before.
     pub before: Digest,
     /// Digest of the incarnation record after.
@@ -368,6 +371,7 @@ fn write_notice(w: &mut Writer, notice: Option<&Notice>) {
             gap.from.write(w);
             w.option(gap.to.as_ref(), |w, to| to.write(w));
             w.array(&gap.lost, |w, lost| lost.write(w));
+            w.digest(&gap.lost_previous);
             w.digest(&gap.before);
             w.digest(&gap.after);
             w.array(&gap.voids, |w, commit| w.unsigned(*commit));
@@ -395,6 +399,7 @@ fn read_notice(r: &mut Reader<'_>) -> Result<Option<Notice>, ParseError> {
             from: RowPosition::read(r, "notice.from")?,
             to: r.option("notice.to", |r| RowPosition::read(r, "notice.to"))?,
             lost: r.array("notice.lost", NOTICE_ITEMS_MAX, |r| BatchRef::read(r, "notice.lost"))?,
+            lost_previous: r.digest("notice.lost_previous")?,
             before: r.digest("notice.before")?,
             after: r.digest("notice.after")?,
             voids: r.array("notice.voids", NOTICE_ITEMS_MAX, |r| r.unsigned("notice.voids"))?,

@@ -42,6 +42,7 @@ mod verify;
 mod wire;
 
 pub use beacon::{Appended, Beacon, Head, PATH_HASHES_MAX, Place, SnapshotPlace, sign_beacon, verify_beacon};
+pub use bridge_event::Mark;
 pub use contract_record::{ContractRecord, SchemaFile};
 pub use contradiction::ROW_BYTES_MAX;
 pub use entry::{BatchEntry, ENTRY_BYTES_MAX, Entry, EpochEntry, MarkEntry, StreamMark, TrustEntry};
@@ -54,7 +55,7 @@ pub use header::{
 };
 pub use incarnation_record::IncarnationRecord;
 pub use key_record::{KeyRecord, KeyTerms, Rewrap, Wrap, WrapTo};
-pub use mark::{BatchRef, Mark, RowPosition};
+pub use mark::{BatchRef, RowPosition};
 pub use open::{OpenError, Opened, Opener, open_section};
 pub use padding::PLAINTEXT_BYTES_MIN;
 pub use parse_error::ParseError;

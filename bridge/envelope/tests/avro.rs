@@ -67,6 +67,7 @@ fn every_optional_part_of_a_header_is_avro() {
         from: at(1, 2),
         to: Some(at(3, 4)),
         lost: lost.clone(),
+        lost_previous: Digest([5; 32]),
         before,
         after,
         voids: vec![5, u64::MAX],

@@ -62,7 +62,8 @@ fn notice() -> impl Strategy<Value = Option<Notice>> {
     )
         .prop_map(|(reason, from, to, lost, voids)| {
             let (before, after) = (Digest([1; 32]), Digest([2; 32]));
-            Some(Notice::Gap(Gap { reason, from, to, lost, before, after, voids }))
+            let lost_previous = before;
+            Some(Notice::Gap(Gap { reason, from, to, lost, lost_previous, before, after, voids }))
         });
     let vanished = (reference(), any::<[u64; 2]>()).prop_map(|(batch, [first_leaf, last_leaf])| Vanished {
         batch,

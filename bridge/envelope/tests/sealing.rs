@@ -92,6 +92,7 @@ fn a_notice_needs_an_operators_signature_too() {
         from: at(42, 3),
         to: None,
         lost: Vec::new(),
+        lost_previous: Digest::ZERO,
         before: sha256(&[b"before"]),
         after: sha256(&[b"after"]),
         voids: vec![43],

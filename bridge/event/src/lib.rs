@@ -19,5 +19,5 @@ pub use change::{Cell, Change, Operation, Transaction, Value};
 pub use kind::Kind;
 pub use name::{Dataset, Department, GroupName, NameError, Origin, SectionName, StreamId};
 pub use number::{Epoch, Generation, IncarnationNumber, LogIndex, Offset, Partition, Sequence, UnixMicros};
-pub use position::{At, Incarnation, Position, PositionError, TOKEN_BYTES_MAX, Token};
+pub use position::{At, Incarnation, Mark, Position, PositionError, TOKEN_BYTES_MAX, Token};
 pub use rows::{GroupParts, RowParts, RowSplit, Rows, SplitError};

@@ -73,6 +73,51 @@ impl fmt::Display for At {
     }
 }
 
+/// Where a row, or a fragment of one, stands in one incarnation of the source.
+///
+/// Marks compare by commit, then ordinal, then fragment; marks of two incarnations do not compare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mark {
+    /// Commit LSN, changelog id, binlog file and offset: what grows with every commit of the source.
+    pub commit: u64,
+    /// The row's number in its transaction in this stream, from 1; `u64::MAX` stands after the last row.
+    pub ordinal: u64,
+    /// The fragment's index, from 0; 0 for a row that is not cut.
+    pub fragment: u32,
+}
+
+impl Mark {
+    /// Before everything.
+    pub const START: Mark = Mark { commit: 0, ordinal: 0, fragment: 0 };
+
+    /// A whole row's mark.
+    pub fn row(at: At) -> Mark {
+        Mark { commit: at.commit, ordinal: at.ordinal, fragment: 0 }
+    }
+
+    /// After the last row of `commit`: the as-of position of a snapshot.
+    pub fn end_of(commit: u64) -> Mark {
+        Mark::row(At::end_of(commit))
+    }
+
+    /// Whether the mark is a transaction's end rather than a row.
+    pub fn is_end(&self) -> bool {
+        self.ordinal == u64::MAX
+    }
+
+    /// The mark without its fragment.
+    pub fn at(&self) -> At {
+        At { commit: self.commit, ordinal: self.ordinal }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at().fmt(f)?;
+        if self.fragment > 0 { write!(f, "/{}", self.fragment) } else { Ok(()) }
+    }
+}
+
 /// A position: the incarnation, the place in it, and the engine's own name of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {

@@ -2,9 +2,8 @@
 
 use crate::life::{End, Life};
 use crate::seal::ToSeal;
-use crate::streams::{Sending, wire_mark};
-use bridge_chain::Place;
-use bridge_envelope::{Appended, BatchRef, Beacon, Head, SnapshotPlace, sign_beacon};
+use crate::streams::Sending;
+use bridge_envelope::{Appended, Beacon, Head, sign_beacon};
 use bridge_event::{LogIndex, Sequence, UnixMicros};
 use bridge_ledger::TileReader;
 use bridge_suite::Digest;
@@ -36,19 +35,6 @@ pub(crate) struct Lamp {
     /// Which checkpoint the last beacon told, and when it was sent.
     told: Option<(u64, usize)>,
     sent: Option<UnixMicros>,
-}
-
-/// A chain place in the wire's words.
-pub(crate) fn wire_place(place: &Place, snapshot: Option<SnapshotPlace>) -> bridge_envelope::Place {
-    bridge_envelope::Place {
-        offset: place.offset,
-        epoch: place.state.fenced,
-        head: place.state.head.map(|(sequence, digest)| BatchRef { sequence, digest }),
-        incarnation: place.state.last.incarnation,
-        last: wire_mark(place.state.last.mark),
-        open: place.state.open.map(|open| open.commit),
-        snapshot,
-    }
 }
 
 impl Lamp {
@@ -142,7 +128,7 @@ pub(crate) fn build(
         epoch: life.epoch(),
         incarnation: life.incarnation(),
         head: said.head.map(|(sequence, digest)| Head { sequence, digest, last: head_last }),
-        place: wire_place(&said.place, snapshot),
+        place: said.place.wire(snapshot),
         resolved: said.resolved,
         appended,
         clock: now,

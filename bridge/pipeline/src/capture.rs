@@ -12,7 +12,6 @@
 
 use crate::batch::{Encoded, FromCapture, Stand};
 use crate::settings::BatchLimits;
-use crate::streams::wire_mark;
 use bridge_chain::skip::{Skip, SkipError};
 use bridge_chain::{Mark, State};
 use bridge_envelope::{ClosedBy, RowPosition, SnapshotPart};
@@ -375,7 +374,7 @@ impl<'a> SnapshotAssembler<'a> {
         let empty = lane.encoder.rows();
         let draft = std::mem::replace(&mut lane.draft, Draft { sections: empty, ..Draft::default() });
         lane.last = stand.clone();
-        let as_of = RowPosition { mark: wire_mark(stand.mark), token: stand.token.clone() };
+        let as_of = RowPosition { mark: stand.mark, token: stand.token.clone() };
         let encoded = Encoded {
             stream: index,
             kind: Kind::Snapshot,

@@ -68,7 +68,7 @@ impl StreamHead {
         Some(StreamHead {
             place: Place { offset: Offset(stored.offset), state },
             last: RowPosition {
-                mark: crate::streams::wire_mark(Mark { commit, ordinal, fragment }),
+                mark: Mark { commit, ordinal, fragment },
                 token: Token::new(stored.token).ok()?,
             },
             snapshot: stored.snapshot.map(|(generation, chunk, last)| SnapshotPlace {
@@ -82,16 +82,8 @@ impl StreamHead {
     /// What a verified beacon says of its stream's place.
     pub(crate) fn of_beacon(beacon: &bridge_envelope::Beacon) -> StreamHead {
         let place = &beacon.place;
-        let mark =
-            Mark { commit: place.last.commit, ordinal: place.last.ordinal, fragment: place.last.fragment };
-        let state = State {
-            fenced: place.epoch,
-            head: place.head.map(|head| (head.sequence, head.digest)),
-            last: Last { incarnation: place.incarnation, mark },
-            open: place.open.map(|commit| Open { commit }),
-        };
         StreamHead {
-            place: Place { offset: place.offset, state },
+            place: Place::of(place),
             last: RowPosition { mark: place.last, token: Token::default() },
             snapshot: place.snapshot,
         }
@@ -115,10 +107,7 @@ mod tests {
                     open: Some(Open { commit: 5 }),
                 },
             },
-            last: RowPosition {
-                mark: crate::streams::wire_mark(mark),
-                token: Token::new(vec![0, 255, 3]).unwrap(),
-            },
+            last: RowPosition { mark: mark, token: Token::new(vec![0, 255, 3]).unwrap() },
             snapshot: Some(SnapshotPlace { generation: Generation(1), chunk: 4, last: true }),
         };
         assert_eq!(StreamHead::decode(&head.encode()), Some(head));

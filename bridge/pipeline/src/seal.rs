@@ -13,7 +13,6 @@ use crate::batch::{Encoded, FromCapture};
 use crate::keys::KeyRing;
 use crate::life::{End, Life};
 use crate::outside::Point;
-use crate::streams::wire_mark;
 use bridge_envelope::{ContractRecord, Header, RowPosition, Sealer, SectionDraft, Signed};
 use bridge_event::{At, Offset, Sequence};
 use bridge_kafka::{Delivery, PublishError, Publisher};
@@ -264,10 +263,8 @@ impl<'a> Sealing<'a> {
         let (sequence, previous) = next.ok_or(End::Halt(crate::ConnectorError::SequencesEnd))?;
         let mut nonce = [0; 32];
         self.life.fill(&mut nonce)?;
-        let stand = |stand: &crate::batch::Stand| RowPosition {
-            mark: wire_mark(stand.mark),
-            token: stand.token.clone(),
-        };
+        let stand =
+            |stand: &crate::batch::Stand| RowPosition { mark: stand.mark, token: stand.token.clone() };
         Ok(Header {
             suite: plan.suite,
             stream: plan.stream.clone(),

@@ -6,11 +6,10 @@ use crate::heads::StreamHead;
 use crate::life::{End, Plan, held, superseded};
 use crate::logged;
 use crate::outside::Point;
-use crate::streams::{facts, mark};
 use crate::tail;
 use crate::{Connector, ConnectorError};
 use bridge_chain::start::{Adopted, Effect, Halt, Located, Outcome, Sizes, Start};
-use bridge_chain::{Input, Last, Mark, Open, State};
+use bridge_chain::{Facts, Input, Last, Open, State};
 use bridge_envelope::{
     BatchEntry, Entry, EpochEntry, Expected, Fence, FrameKind, Header, RowPosition, SnapshotPart,
     SnapshotPlace, sign_fence, verify_batch, verify_beacon, verify_fence,
@@ -257,7 +256,6 @@ impl<'a> Starting<'a> {
     fn logged_state(&self, plan: &Plan) -> Result<State, End> {
         let Some(batch) = logged::newest(&held(self.log), &plan.stream)? else { return Ok(State::START) };
         let BatchEntry { epoch, sequence, digest, incarnation, last, leaves_open, .. } = batch.entry;
-        let last = Mark { commit: last.commit, ordinal: last.ordinal, fragment: last.fragment };
         Ok(State {
             fenced: epoch,
             head: Some((sequence, digest)),
@@ -313,7 +311,7 @@ impl<'a> Starting<'a> {
             FrameKind::Batch => {
                 let batch = verify_batch(bytes, trust, &expected).into_verified().ok()?;
                 let (header, digest) = (batch.header().clone(), batch.digest());
-                let facts = facts(&header, digest);
+                let facts = Facts::of(&header, digest);
                 if let Some(reader) = self.readers.get_mut(self.reading) {
                     if let Some(part) = &header.snapshot {
                         let SnapshotPart { generation, chunk, last, .. } = *part;
@@ -366,11 +364,8 @@ impl<'a> Starting<'a> {
                     break;
                 }
             }
-            if state.head.is_some() && mark(&head_last) != state.last.mark {
-                head_last = RowPosition {
-                    mark: crate::streams::wire_mark(state.last.mark),
-                    token: bridge_event::Token::default(),
-                };
+            if state.head.is_some() && head_last.mark != state.last.mark {
+                head_last = RowPosition { mark: state.last.mark, token: bridge_event::Token::default() };
             }
             let in_log = logged::newest(&held(self.log), &plan.stream)?.map(|batch| InLog {
                 index: batch.index,

@@ -3,7 +3,7 @@
 use crate::heads::StreamHead;
 use bridge_chain::cuts::Cuts;
 use bridge_chain::outgoing::{Outgoing, OutgoingError};
-use bridge_chain::{Facts, Mark, Shipped};
+use bridge_chain::{Facts, Shipped};
 use bridge_envelope::{Header, RowPosition, SnapshotPlace};
 use bridge_event::{At, Offset, Sequence};
 use bridge_suite::Digest;
@@ -69,48 +69,6 @@ pub(crate) struct Streams {
     pub(crate) capture_ended: bool,
 }
 
-/// A position's mark, in the rules' words.
-pub(crate) fn mark(position: &RowPosition) -> Mark {
-    let bridge_envelope::Mark { commit, ordinal, fragment } = position.mark;
-    Mark { commit, ordinal, fragment }
-}
-
-/// A mark, in the wire's words.
-pub(crate) fn wire_mark(mark: Mark) -> bridge_envelope::Mark {
-    bridge_envelope::Mark { commit: mark.commit, ordinal: mark.ordinal, fragment: mark.fragment }
-}
-
-/// What the rules need of a batch, from its header.
-pub(crate) fn facts(header: &Header, digest: Digest) -> Facts {
-    let (lost, lost_previous, voids) = match &header.notice {
-        Some(bridge_envelope::Notice::Gap(gap)) => (
-            gap.lost.iter().map(|lost| (lost.sequence, lost.digest)).collect(),
-            header.previous,
-            gap.voids.clone(),
-        ),
-        Some(bridge_envelope::Notice::Retract(retract)) => (Vec::new(), Digest::ZERO, retract.voids.clone()),
-        None => (Vec::new(), Digest::ZERO, Vec::new()),
-    };
-    Facts {
-        epoch: header.epoch,
-        sequence: header.sequence,
-        digest,
-        previous: header.previous,
-        kind: header.kind,
-        incarnation: header.incarnation,
-        first: mark(&header.first),
-        last: mark(&header.last),
-        rows: header.rows(),
-        continues: header.continues,
-        leaves_open: header.leaves_open,
-        begun: header.transactions_begun,
-        ended: header.transactions_ended,
-        lost,
-        lost_previous,
-        voids,
-    }
-}
-
 impl Sending {
     pub(crate) fn new(
         outgoing: Outgoing<Shipped>,
@@ -142,7 +100,7 @@ impl Streams {
         bytes: usize,
     ) -> Result<(), OutgoingError> {
         if let Some(sending) = self.sending.get_mut(stream) {
-            sending.outgoing.seal(facts(&header, digest), header.resolved)?;
+            sending.outgoing.seal(Facts::of(&header, digest), header.resolved)?;
             sending.pending.push_back(Pending { header, digest, bytes, acknowledged: false });
         }
         Ok(())

@@ -39,7 +39,7 @@ fn accepted(scene: &Scene) -> Vec<Header> {
                 let batch =
                     bridge_envelope::verify_batch(&bytes, &scene.trust, &expected).into_verified().unwrap();
                 let header = batch.header().clone();
-                (bridge_chain::Input::Batch(sender::facts(&header, batch.digest())), Some(header))
+                (bridge_chain::Input::Batch(bridge_chain::Facts::of(&header, batch.digest())), Some(header))
             }
             _ => continue,
         };

@@ -45,6 +45,10 @@ impl Flow {
                 Some(Released::Batch(accepted, level)) => {
                     let place = (lane.expected.stream.clone(), accepted.offset);
                     self.release(index, &accepted, level).map_err(|trouble| at(trouble, &place))?;
+                    // Between two batches nothing is half written: a long backlog does not pile up in memory.
+                    if self.sink.buffered() >= self.settings.limits.group_bytes_max {
+                        self.commit()?;
+                    }
                 }
             }
         }
@@ -279,6 +283,7 @@ impl Flow {
     }
 
     fn progress(&self, subscription: &str) -> Progress {
+        let carried = self.carried.iter().map(|(stream, progress)| (stream.clone(), progress.clone()));
         let streams = self.lanes.iter().map(|lane| (lane.expected.stream.to_string(), lane.progress()));
         let sources = self.sources.iter().map(|source| {
             let delivered = source.merge.as_ref().and_then(Merge::delivered);
@@ -291,7 +296,7 @@ impl Flow {
         Progress {
             subscription: subscription.to_owned(),
             sink: SinkProgress::of(self.sink.mark()),
-            streams: streams.collect(),
+            streams: carried.chain(streams).collect(),
             sources: sources.collect(),
         }
     }

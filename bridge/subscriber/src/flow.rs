@@ -5,6 +5,7 @@
 //!              -> deliver.rs release, open, write, sync, progress
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::keys::Keys;
 use crate::lane::Lane;
 use crate::merge::Merge;
 use crate::metrics::Metrics;
-use crate::progress::ProgressFile;
+use crate::progress::{ProgressFile, StreamProgress};
 use crate::records::Records;
 use crate::settings::{Mode, Settings};
 use crate::sink::Sink;
@@ -117,6 +118,8 @@ pub(crate) struct Flow {
     pub(crate) sources: Vec<Source>,
     pub(crate) sink: Sink,
     pub(crate) delivery: Option<Delivery>,
+    /// Progress of streams that are not subscribed to now; they may be again.
+    pub(crate) carried: BTreeMap<String, StreamProgress>,
     pub(crate) findings: Vec<Found>,
     /// When the oldest row that is not synced was written.
     pub(crate) unsynced: Option<Instant>,
@@ -182,6 +185,7 @@ impl Flow {
             sources: Vec::new(),
             sink,
             delivery,
+            carried: BTreeMap::new(),
             findings: Vec::new(),
             unsynced: None,
             stored: now,
@@ -270,6 +274,13 @@ impl Flow {
         let stream = lane.expected.stream.clone();
         let outcome = self.verify(index, record).and_then(|()| self.drive(index));
         match outcome {
+            Err(Trouble::Run(error)) => {
+                // Half of the record may be done; the next start reads it again.
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    lane.rewind(before);
+                }
+                Err(Trouble::Run(error))
+            }
             Err(Trouble::Found(found)) => {
                 let found = if found.place.is_empty() { found.at(&stream, record.offset) } else { *found };
                 let halts = found.halts();
@@ -281,7 +292,7 @@ impl Flow {
                 }
                 told
             }
-            other => other,
+            Ok(()) => Ok(()),
         }
     }
 

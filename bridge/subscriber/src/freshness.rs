@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bridge_event::{StreamId, UnixMicros};
+use bridge_event::{Epoch, StreamId, UnixMicros};
 
 use crate::Level;
 
@@ -13,6 +13,8 @@ use crate::Level;
 pub(crate) struct Seen {
     /// When it was read, by this machine's clock.
     pub(crate) received: UnixMicros,
+    /// The epoch of its connector.
+    pub(crate) epoch: Epoch,
     /// The connector's clock in it.
     pub(crate) clock: UnixMicros,
     /// When the next is due, by the connector's clock.
@@ -38,6 +40,11 @@ impl Seen {
     pub(crate) fn age(&self, now: UnixMicros) -> i64 {
         let since = self.cosigned.map_or(self.clock.0, seconds_to_micros);
         now.0.saturating_sub(since)
+    }
+
+    /// Whether this beacon is newer than another one: an old one that was put into the topic again changes nothing.
+    pub(crate) fn is_newer(&self, other: &Seen) -> bool {
+        (self.epoch, self.clock) >= (other.epoch, other.clock)
     }
 
     /// What is stale at `now`.
@@ -89,6 +96,11 @@ impl Health {
         inner.streams.insert(stream.to_string(), seen);
     }
 
+    /// A start succeeded: what ended an earlier one no longer counts.
+    pub(crate) fn started(&self) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).halted = None;
+    }
+
     pub(crate) fn halted(&self, why: String) {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).halted = Some(why);
     }
@@ -131,7 +143,7 @@ mod tests {
     }
 
     fn seen(cosigned: Option<u64>) -> Seen {
-        Seen { received: at(1000), clock: at(1000), next_due: at(1010), cosigned }
+        Seen { received: at(1000), epoch: Epoch(1), clock: at(1000), next_due: at(1010), cosigned }
     }
 
     #[test]

@@ -343,10 +343,13 @@ impl Lane {
     /// Where to begin after a restart: before the first record that is not wholly delivered.
     pub(crate) fn done(&self) -> Place {
         let nothing_waits = self.waiting.iter().all(|item| matches!(item, Waiting::Resolved(_)));
-        if nothing_waits && self.undelivered.is_empty() && self.dropped.is_none() {
+        let place = self.place();
+        // A record that failed half-way is read again, and never what was delivered before it failed.
+        let forward = place.offset >= self.done.offset;
+        if nothing_waits && forward && self.undelivered.is_empty() && self.dropped.is_none() {
             // Read again from before a beacon whose resolved position still waits would do no harm, and not reading it
             // again does none either: the next beacon repeats it.
-            self.place()
+            place
         } else {
             self.done
         }

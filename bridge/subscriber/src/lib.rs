@@ -27,7 +27,6 @@ mod clock;
 mod deliver;
 mod disk;
 mod error;
-mod facts;
 mod finding;
 mod flow;
 mod freshness;

@@ -26,7 +26,7 @@ const BYTES_MAX: u64 = 64 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
-    /// Department, mode and level of the subscription: another one may not go on from here.
+    /// Department and mode of the subscription, in mode `source` its datasets: another one may not go on from here.
     pub(crate) subscription: String,
     pub(crate) sink: SinkProgress,
     pub(crate) streams: BTreeMap<String, StreamProgress>,

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::progress::ProgressFile;
 use crate::records::Records;
 use crate::serve::serve;
-use crate::settings::Settings;
+use crate::settings::{Mode, Settings};
 use crate::sink::{Lines, Sink};
 use crate::{Clock, Disposition, Level, Probe, RunError};
 
@@ -129,7 +129,15 @@ fn work(mut makings: Makings, stop: &AtomicBool, ended: oneshot::Sender<Result<(
                 // The locks first: who waits for the end may start the next one.
                 let Flow { sink, delivery, fetcher, records, .. } = flow;
                 drop((sink, delivery));
-                break (result, Some((fetcher, records)));
+                match result {
+                    Err(error)
+                        if error.disposition() == Disposition::Retry && !stop.load(Ordering::Acquire) =>
+                    {
+                        tracing::warn!(%error, "the flow begins again from its progress");
+                        std::thread::sleep(AGAIN);
+                    }
+                    result => break (result, Some((fetcher, records))),
+                }
             }
         }
     };
@@ -160,7 +168,7 @@ impl Makings {
         let (mut progress, mut delivery) = (None, None);
         let mut sink = Sink::Nowhere;
         if purpose == Purpose::Deliver {
-            let subscription = format!("{} {} {}", settings.department, settings.mode.as_str(), self.least);
+            let subscription = subscription(settings);
             let file = ProgressFile::open(&settings.progress)?;
             let stored = file.read(&subscription)?;
             let mark = stored.as_ref().map(|(_, mark)| *mark);
@@ -194,6 +202,19 @@ impl Makings {
         }
         Ok(flow)
     }
+}
+
+/// Who may go on from a progress: the same department in the same mode. In mode `source` also with the same datasets: what
+/// the merge delivered up to a commit says nothing of a dataset that was not in it.
+fn subscription(settings: &Settings) -> String {
+    let mut words = format!("{} {}", settings.department, settings.mode.as_str());
+    if settings.mode == Mode::Source {
+        let mut datasets: Vec<String> =
+            settings.datasets.iter().map(|one| format!(" {}/{}", one.department, one.dataset)).collect();
+        datasets.sort();
+        words.extend(datasets);
+    }
+    words
 }
 
 /// A flow for check mode.

@@ -18,7 +18,7 @@ use crate::merge::{Merge, Turn};
 use crate::progress::{Progress, Started, StreamProgress};
 use crate::records::OriginSigners;
 use crate::settings::{Mode, Start, Subscribed};
-use crate::{DeliverError, Found, RunError, SettingsError, facts};
+use crate::{DeliverError, Found, RunError, SettingsError};
 
 /// How long one question to a broker may take.
 const ASK: Duration = Duration::from_secs(10);
@@ -77,6 +77,12 @@ impl Flow {
                 source.merge = Some(Merge::new(source.members.len(), delivered.map(turn)));
             }
         }
+        if let Some(progress) = progress {
+            let own: Vec<String> = self.lanes.iter().map(|lane| lane.expected.stream.to_string()).collect();
+            self.carried = progress.streams.clone();
+            self.carried.retain(|stream, _| !own.contains(stream));
+        }
+        self.health.started();
         self.assign()?;
         Ok(found)
     }
@@ -257,7 +263,7 @@ impl Flow {
 /// the place runs into. The place lies before the beacon, and what follows it is still there.
 fn usable(beacon: &Beacon, judge: &Judge, offset: Offset, bounds: Bounds) -> Option<Place> {
     let proven = judge.prove(beacon.appended.as_ref()?).ok()?;
-    let place = facts::place(&beacon.place);
+    let place = bridge_chain::Place::of(&beacon.place);
     let head_is_logged = match place.state.head {
         None => true,
         Some((sequence, digest)) if sequence == proven.entry.sequence => digest == proven.entry.digest,

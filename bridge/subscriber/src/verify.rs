@@ -10,7 +10,6 @@ use bridge_event::LogIndex;
 use bridge_kafka::Fetched;
 
 use crate::assurance::{Proven, same_batch};
-use crate::facts;
 use crate::finding::{of_step, of_verdict};
 use crate::flow::{Flow, Trouble};
 use crate::freshness::Seen;
@@ -89,8 +88,7 @@ impl Flow {
 
     fn batch(&mut self, index: usize, record: &Fetched, batch: Verified) -> Result<(), Trouble> {
         let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
-        let input =
-            Input::Batch(facts::of_header(batch.header(), batch.digest(), lane.machine.next_previous()));
+        let input = Input::Batch(bridge_chain::Facts::of(batch.header(), batch.digest()));
         if let Some(found) = of_step(lane.machine.step(&input)) {
             return Err(found.into());
         }
@@ -156,7 +154,13 @@ impl Flow {
             Step::BeaconSeen | Step::Old => {}
             other => return of_step(other).map_or(Ok(()), |found| Err(found.into())),
         }
-        let mut seen = Seen { received, clock: beacon.clock, next_due: beacon.next_due, cosigned: None };
+        let mut seen = Seen {
+            received,
+            epoch: beacon.epoch,
+            clock: beacon.clock,
+            next_due: beacon.next_due,
+            cosigned: None,
+        };
         let mut told = Vec::new();
         if let Some(appended) = &beacon.appended {
             let source = lane.source;
@@ -176,9 +180,11 @@ impl Flow {
         if step == Step::BeaconSeen {
             lane.resolve(Resolved { incarnation: beacon.incarnation, at: beacon.resolved });
         }
-        lane.seen = Some(seen);
         let stream = lane.expected.stream.clone();
-        self.health.stream(&stream, Some(seen));
+        if lane.seen.is_none_or(|last| seen.is_newer(&last)) {
+            lane.seen = Some(seen);
+            self.health.stream(&stream, Some(seen));
+        }
         told.into_iter().try_for_each(|found| self.report(found.of_stream(&stream)))
     }
 

@@ -122,6 +122,7 @@ fn gap(gap: &Gap) -> Sheet {
         .with("from_exclusive", position(&gap.from))
         .with("to_inclusive", Field::option(gap.to.as_ref(), |to| position(to).into()))
         .with("lost", Field::list(&gap.lost, |lost| batch_ref(lost).into()))
+        .with("lost_previous", Field::text(gap.lost_previous))
         .with("before", Field::text(gap.before))
         .with("after", Field::text(gap.after))
         .with("voids", Field::list(gap.voids.iter().copied(), Field::from))

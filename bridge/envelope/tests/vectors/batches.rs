@@ -102,6 +102,7 @@ pub(crate) fn gap() -> Gap {
         from: at(40, 2),
         to: Some(at(41, 9)),
         lost: vec![BatchRef { sequence: Sequence(1), digest: sha256(&[b"a lost batch"]) }],
+        lost_previous: sha256(&[b"the batch before"]),
         before: sha256(&[b"incarnation 1"]),
         after: sha256(&[b"incarnation 2"]),
         voids: vec![40],

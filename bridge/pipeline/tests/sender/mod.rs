@@ -321,30 +321,3 @@ impl Running {
         self.thread.is_finished()
     }
 }
-
-/// What the rules need of a batch.
-pub fn facts(header: &Header, digest: bridge_suite::Digest) -> bridge_chain::Facts {
-    let mark = |position: &bridge_envelope::RowPosition| bridge_chain::Mark {
-        commit: position.mark.commit,
-        ordinal: position.mark.ordinal,
-        fragment: position.mark.fragment,
-    };
-    bridge_chain::Facts {
-        epoch: header.epoch,
-        sequence: header.sequence,
-        digest,
-        previous: header.previous,
-        kind: header.kind,
-        incarnation: header.incarnation,
-        first: mark(&header.first),
-        last: mark(&header.last),
-        rows: header.rows(),
-        continues: header.continues,
-        leaves_open: header.leaves_open,
-        begun: header.transactions_begun,
-        ended: header.transactions_ended,
-        lost: Vec::new(),
-        lost_previous: bridge_suite::Digest::ZERO,
-        voids: Vec::new(),
-    }
-}

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +23,8 @@ use bridge_kafka::{Properties, Publisher};
 use bridge_subscriber::{Settings, Subscriber, Unwatched};
 use bridge_suite::{Digest, KeyLine, PrivateHalf, RecipientKey, Role, Secret, SigningKey, Suite, sha256};
 use bridge_tlog::{
-    Checkpoint, Frontier, HashReader, NoteSigner, SignedCheckpoint, inclusion_proof, leaf_hash, node_hash,
+    Bundle, Checkpoint, Frontier, HashReader, NoteSigner, SignedCheckpoint, Tile, append_entry,
+    inclusion_proof, leaf_hash, node_hash,
 };
 use bridge_trust::{Anchor, Ballot, Draft, Trust};
 use schemas::{Contract, ContractFiles, Encoder, EventHead};
@@ -46,7 +48,7 @@ pub fn recipient(name: &str) -> RecipientKey {
     RecipientKey::from_seed(seed(&format!("recipient/{name}")))
 }
 
-fn line(role: Role, what: &str, name: &str) -> String {
+pub fn line(role: Role, what: &str, name: &str) -> String {
     let half = PrivateHalf::from_seed(role, &Secret::new(seed(what)));
     KeyLine::new(name, half.public()).unwrap().to_string()
 }
@@ -62,6 +64,11 @@ fn log_signer() -> NoteSigner {
 
 /// tax sends; health and audit receive; tax, health and audit run witnesses, two of the others' make a quorum.
 pub fn trust() -> Arc<Trust> {
+    trust_with(|_| {})
+}
+
+/// The same, changed before it is signed.
+pub fn trust_with(change: impl FnOnce(&mut Draft)) -> Arc<Trust> {
     let root = NoteSigner::root("gov.example/root", key(Role::Root, "root")).unwrap();
     let mut draft = Draft::first("gov.example", 1, &[root.verifier().to_string()]);
     let origin: Origin = ORIGIN.parse().unwrap();
@@ -83,6 +90,7 @@ pub fn trust() -> Arc<Trust> {
         draft.add_witness(signer.verifier().name(), place, true).unwrap();
     }
     draft.set_policy(2, 1);
+    change(&mut draft);
     let text = draft.text().unwrap();
     let note = Ballot::open(text.as_bytes(), None).unwrap().sign(&root).unwrap();
     Arc::new(Trust::verify(note.as_bytes(), Anchor::Pinned(sha256(&[text.as_bytes()]))).unwrap())
@@ -169,7 +177,7 @@ pub struct Stream {
     pub id: StreamId,
     pub contract: Contract,
     encoder: Encoder,
-    keys: Vec<KeyVersion>,
+    pub keys: Vec<KeyVersion>,
     pub head: Option<(Sequence, Digest)>,
     pub last: Mark,
     open: Option<u64>,
@@ -186,9 +194,12 @@ pub struct Sender {
     pub signing: SigningKey,
     pub epoch: Epoch,
     pub witnesses: Vec<&'static str>,
-    entries: Vec<Vec<u8>>,
+    pub entries: Vec<Vec<u8>>,
     pub streams: Vec<Stream>,
     nonces: u64,
+    pub incarnation: IncarnationNumber,
+    /// Every frame that was sent.
+    pub sent: Vec<Vec<u8>>,
 }
 
 struct Hashes<'a>(&'a [Vec<u8>]);
@@ -232,6 +243,8 @@ impl Sender {
             entries: vec![b"\x00genesis".to_vec()],
             streams: Vec::new(),
             nonces: 0,
+            incarnation: IncarnationNumber(1),
+            sent: Vec::new(),
         };
         for dataset in datasets {
             let made = sender.dataset(dataset, amounts_for);
@@ -350,7 +363,7 @@ impl Sender {
             kind: if shape.snapshot { Kind::Snapshot } else { Kind::Stream },
             contract: s.contract.digest(),
             nonce: sha256(&[&self.nonces.to_be_bytes()]).0,
-            incarnation: IncarnationNumber(1),
+            incarnation: self.incarnation,
             first: position(first),
             last: position(last),
             continues: shape.continues,
@@ -409,12 +422,12 @@ impl Sender {
             origin: ORIGIN.parse().unwrap(),
             stream: s.id.clone(),
             epoch: self.epoch,
-            incarnation: IncarnationNumber(1),
+            incarnation: self.incarnation,
             place: Place {
                 offset: Offset(s.offset),
                 epoch: self.epoch,
                 head: s.head.map(|(sequence, digest)| BatchRef { sequence, digest }),
-                incarnation: IncarnationNumber(if s.head.is_some() { 1 } else { 0 }),
+                incarnation: if s.head.is_some() { self.incarnation } else { IncarnationNumber(0) },
                 last: s.last,
                 open: s.open,
                 snapshot: None,
@@ -445,6 +458,26 @@ impl Sender {
         note.format()
     }
 
+    /// The log as a directory of tiles, as its connector publishes it.
+    pub fn write_log(&self, folder: &Path) {
+        let width = u16::try_from(self.entries.len()).unwrap();
+        let (tile, bundle) = (Tile::new(0, 0, width).unwrap(), Bundle::new(0, width).unwrap());
+        let hashes: Vec<u8> = self.entries.iter().flat_map(|entry| leaf_hash(entry).0).collect();
+        let mut entries = Vec::new();
+        for entry in &self.entries {
+            append_entry(&mut entries, entry).unwrap();
+        }
+        for (name, bytes) in [
+            (tile.path(), hashes),
+            (bundle.path(), entries),
+            ("checkpoint".to_owned(), self.checkpoint().into_bytes()),
+        ] {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::File::create(path).unwrap().write_all(&bytes).unwrap();
+        }
+    }
+
     /// Puts a record into the stream's topic.
     pub fn publish(&mut self, stream: usize, frame: &[u8]) {
         let topic = self.streams[stream].id.topic();
@@ -453,6 +486,7 @@ impl Sender {
     }
 
     pub fn send(&mut self, topic: &str, frame: &[u8]) {
+        self.sent.push(frame.to_vec());
         self.publisher.publish(topic, Partition(0), "test", frame, 0).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut delivered = false;
@@ -555,6 +589,11 @@ fn marks(parts: &[Part], before: Mark, snapshot: bool) -> (Mark, Mark) {
 }
 
 fn sealed(s: &Stream, header: Header, rows: &[Rows], signing: &SigningKey) -> Sealed {
+    let operator = key(Role::Operator, "operator");
+    let mut signers = vec![signing];
+    if header.notice.is_some() {
+        signers.push(&operator);
+    }
     let drafts: Vec<SectionDraft<'_>> = s
         .contract
         .sections()
@@ -573,5 +612,5 @@ fn sealed(s: &Stream, header: Header, rows: &[Rows], signing: &SigningKey) -> Se
             key,
         })
         .collect();
-    Sealer::new().unwrap().seal(header, &drafts, &[signing]).unwrap()
+    Sealer::new().unwrap().seal(header, &drafts, &signers).unwrap()
 }

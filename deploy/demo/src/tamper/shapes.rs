@@ -17,6 +17,7 @@ const GAP: &[Field] = &[
     ("from", Record(POSITION)),
     ("to", Union(&[NULL, Record(POSITION)])),
     ("lost", Array(&Record(BATCH))),
+    ("lost_previous", DIGEST),
     ("before", DIGEST),
     ("after", DIGEST),
     ("voids", Array(&Long)),
