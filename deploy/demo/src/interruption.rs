@@ -1,9 +1,10 @@
-//! Ctrl-C and SIGTERM: the demo ends its children first, then itself.
+//! Ctrl-C, SIGTERM and a closed terminal: the demo ends its children first, then itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::ensure;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Whether somebody asked the demo to end.
 #[derive(Clone, Debug)]
@@ -28,14 +29,20 @@ impl Interruption {
         let raised = Arc::clone(&flag);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let guard = runtime.enter();
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+        let [mut interrupt, mut terminate, mut hangup, mut quit] = [
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::quit())?,
+        ];
         drop(guard);
         std::thread::Builder::new().name("interruption".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
+                    _ = quit.recv() => {}
                 }
             });
             raised.store(true, Ordering::Release);
