@@ -9,6 +9,7 @@
 //! incarnations do not compare.
 
 mod change;
+mod disposition;
 mod kind;
 mod name;
 mod number;
@@ -16,6 +17,7 @@ mod position;
 mod rows;
 
 pub use change::{Cell, Change, Operation, Transaction, Value};
+pub use disposition::Disposition;
 pub use kind::Kind;
 pub use name::{Dataset, Department, GroupName, NameError, Origin, SectionName, StreamId};
 pub use number::{Epoch, Generation, IncarnationNumber, LogIndex, Offset, Partition, Sequence, UnixMicros};

@@ -14,7 +14,6 @@
 //! - A [`Fetcher`] never moves to another offset by itself: an offset that is gone is an error.
 //! - Dropping either never blocks for longer than [`DROP_WAIT_MAX`].
 
-mod disposition;
 mod fetcher;
 mod foreign;
 mod properties;
@@ -22,7 +21,7 @@ mod publisher;
 pub mod topics;
 pub mod trial;
 
-pub use disposition::Disposition;
+pub use bridge_event::Disposition;
 pub use fetcher::{Bounds, FetchError, Fetched, Fetcher, Reading};
 pub use foreign::DROP_WAIT_MAX;
 pub use properties::{FRAME_BYTES_MAX, Properties, PropertiesError};

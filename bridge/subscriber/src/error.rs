@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bridge_event::Disposition;
 use bridge_kafka::{FetchError, PropertiesError};
 
 use crate::{Found, Interrupted};
@@ -116,15 +117,6 @@ impl SettingsError {
             SettingsError::Level { .. } => "DEL003",
         }
     }
-}
-
-/// What the caller of a subscriber that ended does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Disposition {
-    /// Start it again; nobody has to act.
-    Retry,
-    /// A person has to look first.
-    Halt,
 }
 
 /// Why a subscriber ended, other than by its shutdown.

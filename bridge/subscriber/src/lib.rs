@@ -47,9 +47,10 @@ mod start;
 mod verify;
 
 pub use assurance::Level;
+pub use bridge_event::Disposition;
 pub use check::{Report, StreamReport, check};
 pub use clock::Clock;
-pub use error::{DeliverError, Disposition, RunError, SettingsError};
+pub use error::{DeliverError, RunError, SettingsError};
 pub use finding::{Consequence, Found};
 pub use probe::{Interrupted, Point, Probe, Unwatched};
 pub use progress::Started;

@@ -1,17 +1,6 @@
 //! What may go wrong at a source, the same words for every engine.
 
-use bridge_event::At;
-
-/// What the caller of a failed verb does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Disposition {
-    /// The same call may succeed later without anyone's help.
-    Retry,
-    /// A person has to act first; going on could lose or repeat changes.
-    Halt,
-    /// This call is refused; the source is as it was.
-    Reject,
-}
+use bridge_event::{At, Disposition};
 
 /// A source that could not do what it was asked. Nothing here holds a row's values.
 #[derive(Debug, thiserror::Error)]

@@ -25,6 +25,7 @@ mod source;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use bridge_event::Disposition;
 pub use capture::{Capture, SnapshotRows, Stop};
-pub use error::{Disposition, SourceError};
+pub use error::SourceError;
 pub use source::{Polled, Recognised, Source, Table};
