@@ -57,7 +57,6 @@ impl<'a> Appending<'a> {
 
     /// Runs until the capturing thread has ended and every batch is in the log, then leaves a last mark and beacons.
     pub(crate) fn run(&mut self) -> Result<(), End> {
-        let mut stopping: Option<Instant> = None;
         loop {
             self.life.sleep_until_woken(TICK);
             self.life.go_on()?;
@@ -67,8 +66,8 @@ impl<'a> Appending<'a> {
             self.beacons(now, false)?;
             let (ended, outstanding) = self.life.streams(|s| (s.capture_ended, s.outstanding()));
             if ended {
-                let since = *stopping.get_or_insert_with(Instant::now);
-                if outstanding == 0 || since.elapsed() >= self.life.drain_timeout() {
+                let until = self.life.drain_until();
+                if outstanding == 0 || Instant::now() >= until {
                     return self.last_words();
                 }
             }
@@ -166,7 +165,8 @@ impl<'a> Appending<'a> {
     fn last_words(&mut self) -> Result<(), End> {
         let now = self.life.now();
         self.mark(now)?;
-        self.life.want_last_checkpoint(self.life.drain_timeout());
+        let left = self.life.drain_until().saturating_duration_since(Instant::now());
+        self.life.want_last_checkpoint(left);
         self.beacons(self.life.now(), true)
     }
 }

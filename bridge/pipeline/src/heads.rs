@@ -107,7 +107,7 @@ mod tests {
                     open: Some(Open { commit: 5 }),
                 },
             },
-            last: RowPosition { mark: mark, token: Token::new(vec![0, 255, 3]).unwrap() },
+            last: RowPosition { mark, token: Token::new(vec![0, 255, 3]).unwrap() },
             snapshot: Some(SnapshotPlace { generation: Generation(1), chunk: 4, last: true }),
         };
         assert_eq!(StreamHead::decode(&head.encode()), Some(head));

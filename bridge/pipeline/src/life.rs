@@ -27,8 +27,8 @@ use schemas::Contract;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Why a life ended.
 #[derive(Debug)]
@@ -161,6 +161,7 @@ pub(crate) struct Life<'a> {
     checkpoint: Mutex<Option<Published>>,
     under_beacon: Mutex<Vec<UnderBeacon>>,
     end: Mutex<Option<End>>,
+    drain_until: OnceLock<Instant>,
     ended: Arc<AtomicBool>,
 }
 
@@ -208,6 +209,7 @@ impl<'a> Life<'a> {
             checkpoint: Mutex::new(begin.checkpoint),
             under_beacon: Mutex::new(under),
             end: Mutex::new(None),
+            drain_until: OnceLock::new(),
             ended: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -288,8 +290,10 @@ impl<'a> Life<'a> {
         Duration::from_millis(self.connector.intervals.delivery_timeout_ms)
     }
 
-    pub(crate) fn drain_timeout(&self) -> Duration {
-        Duration::from_millis(self.connector.intervals.drain_ms)
+    /// Until when a stop hands over what is in flight; the first thread that asks begins to count.
+    pub(crate) fn drain_until(&self) -> Instant {
+        let longest = Duration::from_millis(self.connector.intervals.drain_ms);
+        *self.drain_until.get_or_init(|| Instant::now() + longest)
     }
 
     /// Hands a message to the sealing thread.

@@ -172,7 +172,7 @@ impl Metrics {
     }
 
     pub(crate) fn captured(&self, rows: u64) {
-        self.captured.inc_by(rows.saturating_sub(self.captured.get()));
+        self.captured.inc_by(rows);
     }
 
     pub(crate) fn key_version(&self) {

@@ -78,6 +78,8 @@ impl std::fmt::Debug for Connector {
 
 /// How long a source may wait for changes before the thread looks around.
 const POLL_WAIT: Duration = Duration::from_millis(20);
+/// An acknowledgement may be a write in the department's own database: not more often than this.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(100);
 /// Batches that may wait for the sealing thread.
 const TO_SEAL_MAX: usize = 16;
 /// How long to wait before the next life after a delivery error, at first and at most.
@@ -118,14 +120,25 @@ fn live(
     let mut source = claim()?;
     let mut wait = BACKOFF.0;
     let mut checked = false;
+    // Whether the source begins again at its kept place: nothing may be captured before it does.
+    let mut rewound = true;
     loop {
         let began = Instant::now();
-        let end = match if checked { Ok(()) } else { identity::check_topics(connector, plans) } {
+        let ready = match (rewound, checked) {
+            (false, _) => source.rewind().map_err(source_end),
+            (true, false) => identity::check_topics(connector, plans),
+            (true, true) => Ok(()),
+        };
+        let end = match ready {
+            Err(end) => end,
+            Ok(()) if !rewound => {
+                rewound = true;
+                continue;
+            }
             Ok(()) => {
                 checked = true;
                 one_life(connector, &mut *source, log, plans, metrics, stop)
             }
-            Err(end) => end,
         };
         metrics.stopped();
         match end {
@@ -142,11 +155,7 @@ fn live(
                     return Ok(());
                 }
                 wait = wait.saturating_mul(2).min(BACKOFF.1);
-                match source.rewind() {
-                    Ok(()) => {}
-                    Err(error) if error.disposition() == Disposition::Retry => {}
-                    Err(error) => return Err(error.into()),
-                }
+                rewound = false;
             }
         }
     }
@@ -347,10 +356,14 @@ fn capture(
         if !finished {
             return stopped(life, &mut assembler);
         }
-        life.at(Point::InSnapshot);
     }
+    let mut acknowledged = Instant::now();
+    let mut counted = 0;
     while !life.is_stopping() && !life.is_over() {
-        if let Some(through) = life.take_acknowledge() {
+        if acknowledged.elapsed() >= ACKNOWLEDGE_EVERY
+            && let Some(through) = life.take_acknowledge()
+        {
+            acknowledged = Instant::now();
             source.acknowledge(through).map_err(source_end)?;
             life.metrics().acknowledged(through.commit);
             life.at(Point::AfterAcknowledge);
@@ -365,7 +378,9 @@ fn capture(
             Polled::Delivered => {}
             Polled::Stopped => return stopped(life, &mut assembler),
         }
-        life.metrics().captured(outlet.rows.load(Ordering::Relaxed));
+        let rows = outlet.rows.load(Ordering::Relaxed);
+        life.metrics().captured(rows.saturating_sub(counted));
+        counted = rows;
     }
     Ok(())
 }

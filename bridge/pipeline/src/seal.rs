@@ -181,8 +181,8 @@ impl<'a> Sealing<'a> {
 
     /// Waits for what is in flight, as long as a stop may take.
     fn drain(&mut self) -> Result<(), End> {
-        let deadline = Instant::now() + self.life.drain_timeout();
-        while self.courier.in_flight() > 0 && Instant::now() < deadline {
+        let until = self.life.drain_until();
+        while self.courier.in_flight() > 0 && Instant::now() < until {
             self.courier.reports(Duration::from_millis(10))?;
         }
         Ok(())
@@ -215,6 +215,9 @@ impl<'a> Sealing<'a> {
 
     fn seal(&mut self, encoded: Encoded) -> Result<(), End> {
         self.life.at(Point::AfterEncode);
+        if encoded.snapshot.as_ref().is_some_and(|part| !part.last) {
+            self.life.at(Point::InSnapshot);
+        }
         let stream = encoded.stream;
         let plan = self.life.plan(stream)?;
         let now = self.life.now();

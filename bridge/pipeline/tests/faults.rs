@@ -1,6 +1,15 @@
 //! Faults around the sending flow that can be made in one process: a broker that refuses, two connectors, a source that
 //! went back.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and makes its own files"
+)]
+
 #[path = "../../trust/tests/province/mod.rs"]
 mod province;
 mod sender;

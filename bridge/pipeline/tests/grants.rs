@@ -1,6 +1,15 @@
 //! Grants that start and end while the connector runs: the key version changes at that instant, for exactly those who
 //! are entitled then.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and makes its own files"
+)]
+
 #[path = "../../trust/tests/province/mod.rs"]
 mod province;
 mod sender;

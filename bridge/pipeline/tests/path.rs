@@ -1,5 +1,14 @@
 //! The sending flow from a real SQLite file into a trial cluster and a real log.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and makes its own files"
+)]
+
 #[path = "../../trust/tests/province/mod.rs"]
 mod province;
 mod sender;
