@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Metrics};
 use crate::stage::{DEPARTMENTS, Ports, RECEIVERS, connector, subscriber};
 
 /// How often plain lines say where things are.
@@ -71,7 +71,7 @@ impl Board {
     pub(crate) fn live<'a>(&self, ports: &'a Ports) -> Live<'a> {
         let rows = 1 + DEPARTMENTS.len() + RECEIVERS.len();
         let lines = (0..rows).filter_map(|_| self.line()).collect();
-        Live { board: self.clone(), ports, lines, asked: None }
+        Live { board: self.clone(), ports, lines, asked: None, carried: Vec::new() }
     }
 }
 
@@ -109,6 +109,8 @@ pub(crate) struct Live<'a> {
     ports: &'a Ports,
     lines: Vec<ProgressBar>,
     asked: Option<Instant>,
+    /// What connectors that were killed had counted.
+    carried: Vec<(String, Metrics)>,
 }
 
 impl Live<'_> {
@@ -129,6 +131,11 @@ impl Live<'_> {
         }
     }
 
+    /// Keeps what a connector has counted, just before it is killed: its successor counts from 0.
+    pub(crate) fn carry(&mut self, gauges: &Gauges, department: &str) {
+        self.carried.push((department.to_owned(), gauges.metrics(&self.ports.url(&connector(department)))));
+    }
+
     /// Leaves the last state standing as plain lines.
     pub(crate) fn finish(&mut self, gauges: &Gauges, headline: &str) {
         let texts = self.texts(gauges, headline);
@@ -141,15 +148,18 @@ impl Live<'_> {
         for department in DEPARTMENTS {
             let url = self.ports.url(&connector(department));
             let metrics = gauges.metrics(&url);
+            let carried = self.carried.iter().filter(|(whose, _)| whose == department);
+            let before: Vec<&Metrics> = carried.map(|(_, metrics)| metrics).collect();
+            let sum = |name: &str| before.iter().fold(metrics.sum(name), |sum, one| sum + one.sum(name));
             let signed = match gauges.checkpoint(&url) {
                 Some(c) => format!("checkpoint {} {}.. cosigned by {}", c.size, c.root, words(&c.cosigners)),
                 None => "no checkpoint yet".to_owned(),
             };
             texts.push(format!(
                 "{department:<15} captured {:>5} rows, sealed {:>4} batches ({:>4} KiB), epoch {}; {signed}",
-                metrics.sum("govbridge_capture_rows_total"),
-                metrics.sum("govbridge_seal_batches_total"),
-                metrics.sum("govbridge_seal_bytes_total") / 1024,
+                sum("govbridge_capture_rows_total"),
+                sum("govbridge_seal_batches_total"),
+                sum("govbridge_seal_bytes_total") / 1024,
                 metrics.sum("govbridge_publish_epoch"),
             ));
         }

@@ -111,6 +111,7 @@ impl<'a> Play<'a> {
             self.start(stage, department, "witness", &witness(department))?;
         }
         self.until_up(stage, &WITNESSES.map_names(witness))?;
+
         for department in DEPARTMENTS {
             self.start(stage, department, "connector", &connector(department))?;
         }
@@ -169,6 +170,7 @@ impl<'a> Play<'a> {
             live.show(&self.gauges, &headline(&mut work, begun));
             if !is_killed && begun.elapsed() > length / 2 {
                 is_killed = true;
+                live.carry(&self.gauges, KILLED);
                 self.kill_and_restart(stage)?;
             }
             std::thread::sleep(LOOK);

@@ -291,7 +291,7 @@ impl Stage {
                 "department = \"{department}\"\norigin = \"{}\"\ncontracts = [\n{}]\n\n[source]\nengine = \"sqlite\"\n\
                  file = \"{department}.db\"\n\n[kafka]\n\"bootstrap.servers\" = \"{bootstrap}\"\n\n[log]\n\
                  directory = \"log\"\n\n[keys]\nsigning = \"keys/signing.key\"\nlog = \"keys/log.key\"\n\n{}\n[http]\n\
-                 listen = \"{}\"\n",
+                 listen = \"{}\"\n\n[topics]\n# For the mock cluster alone, which answers no question about topics.\ncheck = false\n",
                 origin(department),
                 contracts.concat(),
                 self.trust_lines("connector"),
