@@ -243,8 +243,9 @@ fn newest_heads(
         }
         end = start;
     }
-    match source.checkpoints.observe(&signed, Some(log)) {
-        Ok(more) => found.extend(more),
+    let compared = source.checkpoints.observe(&signed).and_then(|()| source.checkpoints.compare(log, true));
+    match compared {
+        Ok(told) => found.extend(told),
         Err(conflict) => found.push(conflict.found),
     }
     Ok((heads, found))

@@ -13,6 +13,9 @@ use crate::assurance::{Level, Standing};
 /// Roots of earlier sizes that are compared with what comes: 4,096 of 40 bytes, about an hour of checkpoints.
 const ROOTS_MAX: usize = 4096;
 
+/// Between two comparisons.
+const BETWEEN: Duration = Duration::from_secs(1);
+
 /// How long a log that did not answer is left alone.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -24,12 +27,18 @@ pub(crate) struct Conflict {
     pub(crate) other: String,
 }
 
+/// A checkpoint and its signed note.
+type Signed = (Checkpoint, String);
+
 /// What is remembered of one log.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoints {
-    newest: Option<(Checkpoint, String)>,
+    newest: Option<Signed>,
+    /// The last one that was compared with the log's tiles: what came after it is compared with it.
+    compared: Option<Signed>,
     roots: BTreeMap<u64, (Digest, String)>,
-    unreachable: Option<Instant>,
+    asked: Option<Instant>,
+    wait: Duration,
     said: bool,
 }
 
@@ -41,29 +50,33 @@ enum Compared {
 }
 
 impl Checkpoints {
-    /// Goes on from the checkpoint that the progress holds.
-    pub(crate) fn remembered(checkpoint: Checkpoint, note: String) -> Checkpoints {
+    /// Goes on from the checkpoints that the progress holds.
+    pub(crate) fn remembered(newest: Signed, compared: Option<Signed>) -> Checkpoints {
         let mut checkpoints = Checkpoints::default();
-        checkpoints.roots.insert(checkpoint.size, (checkpoint.root, note.clone()));
-        checkpoints.newest = Some((checkpoint, note));
+        for (checkpoint, note) in compared.iter().chain([&newest]) {
+            checkpoints.roots.insert(checkpoint.size, (checkpoint.root, note.clone()));
+        }
+        checkpoints.compared = compared.or_else(|| Some(newest.clone()));
+        checkpoints.newest = Some(newest);
         checkpoints
     }
 
     /// The largest one that has a quorum.
-    pub(crate) fn newest(&self) -> Option<&(Checkpoint, String)> {
+    pub(crate) fn newest(&self) -> Option<&Signed> {
         self.newest.as_ref()
+    }
+
+    /// The last one that was compared with the log's tiles.
+    pub(crate) fn compared(&self) -> Option<&Signed> {
+        self.compared.as_ref()
     }
 
     /// Takes a checkpoint that the log signed. One with a quorum that is larger than what is remembered takes its place;
     /// a smaller one changes nothing.
     ///
     /// # Errors
-    /// [`Conflict`]: one size with two roots, or a tree that does not hold the remembered one.
-    pub(crate) fn observe(
-        &mut self,
-        signed: &Standing,
-        log: Option<&TileReader>,
-    ) -> Result<Vec<Found>, Box<Conflict>> {
+    /// [`Conflict`]: one size with two roots.
+    pub(crate) fn observe(&mut self, signed: &Standing) -> Result<(), Box<Conflict>> {
         let checkpoint = &signed.checkpoint;
         if let Some((root, note)) = self.roots.get(&checkpoint.size) {
             if *root != checkpoint.root {
@@ -79,37 +92,49 @@ impl Checkpoints {
             }
             self.roots.insert(checkpoint.size, (checkpoint.root, signed.note.clone()));
         }
-        if signed.level < Level::Witnessed
-            || self.newest.as_ref().is_some_and(|(old, _)| checkpoint.size <= old.size)
-        {
-            return Ok(Vec::new());
+        let larger = self.newest.as_ref().is_none_or(|(old, _)| checkpoint.size > old.size);
+        if signed.level == Level::Witnessed && larger {
+            let newest = (checkpoint.clone(), signed.note.clone());
+            self.compared.get_or_insert_with(|| newest.clone());
+            self.newest = Some(newest);
         }
-        let mut found = Vec::new();
-        if let (Some((old, note)), Some(log)) = (&self.newest, log)
-            && self.unreachable.is_none_or(|since| since.elapsed() > PAUSE)
-        {
-            match compare(old, checkpoint, log) {
-                Compared::Consistent => (self.unreachable, self.said) = (None, false),
-                Compared::Forked => {
-                    let what = format!(
-                        "the log's tree of {} entries does not hold its tree of {}; both checkpoints are kept as evidence",
-                        checkpoint.size, old.size
-                    );
-                    return Err(conflict("VER074", what, note, &signed.note));
-                }
-                Compared::Unknown(reason) => {
-                    self.unreachable = Some(Instant::now());
-                    if !std::mem::replace(&mut self.said, true) {
-                        let what = format!(
-                            "the log could not be asked whether its checkpoints are consistent: {reason}"
-                        );
-                        found.push(Found::note("VER075", what));
-                    }
-                }
+        Ok(())
+    }
+
+    /// Asks the log whether the newest checkpoint's tree holds the one compared last: at most once a second, and less
+    /// often while it does not answer. Cosigning witnesses have compared every step; this is the reader's own look.
+    ///
+    /// # Errors
+    /// [`Conflict`]: a tree that does not hold the older one.
+    pub(crate) fn compare(&mut self, log: &TileReader, now: bool) -> Result<Option<Found>, Box<Conflict>> {
+        let waiting = self.asked.is_some_and(|asked| asked.elapsed() < self.wait);
+        let (Some((new, note)), Some((old, old_note))) = (&self.newest, &self.compared) else {
+            return Ok(None);
+        };
+        if new.size <= old.size || (waiting && !now) {
+            return Ok(None);
+        }
+        self.asked = Some(Instant::now());
+        match compare(old, new, log) {
+            Compared::Consistent => {
+                (self.wait, self.said) = (BETWEEN, false);
+                self.compared.clone_from(&self.newest);
+                Ok(None)
+            }
+            Compared::Forked => {
+                let what = format!(
+                    "the log's tree of {} entries does not hold its tree of {}; both checkpoints are kept as evidence",
+                    new.size, old.size
+                );
+                Err(conflict("VER074", what, old_note, note))
+            }
+            Compared::Unknown(reason) => {
+                self.wait = PAUSE;
+                let what =
+                    format!("the log could not be asked whether its checkpoints are consistent: {reason}");
+                Ok((!std::mem::replace(&mut self.said, true)).then(|| Found::note("VER075", what)))
             }
         }
-        self.newest = Some((checkpoint.clone(), signed.note.clone()));
-        Ok(found)
     }
 }
 
@@ -155,7 +180,7 @@ mod tests {
             (3, Level::Witnessed, 5),
             (7, Level::Witnessed, 7),
         ] {
-            known.observe(&signed(size, &[u8::try_from(size).unwrap()], level), None).unwrap();
+            known.observe(&signed(size, &[u8::try_from(size).unwrap()], level)).unwrap();
             assert_eq!(known.newest().unwrap().0.size, newest);
         }
     }
@@ -163,9 +188,9 @@ mod tests {
     #[test]
     fn one_size_with_two_roots_is_a_conflict_of_both_notes() {
         let first = signed(5, b"a", Level::Witnessed);
-        let mut known = Checkpoints::remembered(first.checkpoint.clone(), first.note.clone());
+        let mut known = Checkpoints::remembered((first.checkpoint.clone(), first.note.clone()), None);
         let other = signed(5, b"b", Level::Logged);
-        let conflict = known.observe(&other, None).unwrap_err();
+        let conflict = known.observe(&other).unwrap_err();
         assert_eq!((conflict.found.code, conflict.found.halts()), ("VER073", true));
         assert_eq!((conflict.remembered, conflict.other), (first.note, other.note));
     }

@@ -290,6 +290,7 @@ impl Flow {
             let progress = SourceProgress {
                 delivered: delivered.map(|turn| (turn.incarnation.0, turn.commit)),
                 checkpoint: source.checkpoints.newest().map(|(_, note)| note.clone()),
+                compared: source.checkpoints.compared().map(|(_, note)| note.clone()),
             };
             (source.origin.to_string(), progress)
         });

@@ -32,6 +32,9 @@ use crate::{Clock, DeliverError, Found, Interrupted, Level, Point, Probe, RunErr
 /// Findings that are kept to be told; what comes after them is counted only.
 const FINDINGS_MAX: usize = 10_000;
 
+/// How often the same trouble with the broker is told.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
 /// How often a progress is written when only offsets moved.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -130,6 +133,7 @@ pub(crate) struct Flow {
     pub(crate) first_finding: Option<Duration>,
     paused: Vec<usize>,
     looked: Instant,
+    told_fetch: Option<Instant>,
 }
 
 /// The parts that a flow is made of.
@@ -195,6 +199,7 @@ impl Flow {
             first_finding: None,
             paused: Vec::new(),
             looked: now,
+            told_fetch: None,
         })
     }
 
@@ -230,7 +235,10 @@ impl Flow {
         let record = match self.fetcher.next(timeout) {
             Ok(record) => record,
             Err(error) if error.disposition() == bridge_kafka::Disposition::Retry => {
-                tracing::warn!(%error, "fetch");
+                if self.told_fetch.is_none_or(|told| told.elapsed() > TELL_EVERY) {
+                    self.told_fetch = Some(Instant::now());
+                    tracing::warn!(%error, "fetch");
+                }
                 if matches!(error, FetchError::Failed { .. }) {
                     self.fetcher = Fetcher::new(&self.properties)?;
                     self.assign()?;
@@ -327,6 +335,7 @@ impl Flow {
         if self.looked.elapsed() >= Duration::from_secs(1) {
             self.looked = Instant::now();
             self.look_at_beacons()?;
+            self.look_at_logs()?;
         }
         Ok(())
     }
@@ -368,6 +377,25 @@ impl Flow {
         if paused != self.paused {
             self.paused = paused;
             self.assign()?;
+        }
+        Ok(())
+    }
+
+    /// Compares the newest checkpoints with their logs, as far as no beacon has caused it.
+    fn look_at_logs(&mut self) -> Result<(), Trouble> {
+        for index in 0..self.sources.len() {
+            let compared = self.sources.get_mut(index).and_then(|source| {
+                let log = source.log.as_ref()?;
+                Some((source.origin.clone(), source.checkpoints.compare(log, false)))
+            });
+            match compared {
+                Some((origin, Ok(Some(mut found)))) => {
+                    found.place = origin.to_string();
+                    self.report(found)?;
+                }
+                Some((_, Err(conflict))) => return Err(self.conflict(*conflict)),
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -89,6 +89,8 @@ pub(crate) struct SourceProgress {
     pub(crate) delivered: Option<(u32, u64)>,
     /// The largest checkpoint with a quorum that was seen: the signed note.
     pub(crate) checkpoint: Option<String>,
+    /// The one that was compared with the log's tiles last.
+    pub(crate) compared: Option<String>,
 }
 
 impl SinkProgress {

@@ -121,7 +121,12 @@ impl Flow {
         let remembered = stored.and_then(|stored| stored.checkpoint.as_deref()).zip(key);
         let checkpoints = match remembered {
             Some((note, key)) => match judge.checkpoint(note, &key) {
-                Ok(signed) => Checkpoints::remembered(signed.checkpoint, signed.note),
+                Ok(signed) => {
+                    let compared = stored.and_then(|stored| stored.compared.as_deref());
+                    let compared = compared.and_then(|note| judge.checkpoint(note, &key).ok());
+                    let compared = compared.map(|compared| (compared.checkpoint, compared.note));
+                    Checkpoints::remembered((signed.checkpoint, signed.note), compared)
+                }
                 // The trust file's keys have changed since; what they sign now is judged afresh.
                 Err(found) => {
                     tracing::warn!(%found, "the remembered checkpoint");

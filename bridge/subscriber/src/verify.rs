@@ -10,6 +10,7 @@ use bridge_event::LogIndex;
 use bridge_kafka::Fetched;
 
 use crate::assurance::{Proven, same_batch};
+use crate::checkpoints::Conflict;
 use crate::finding::{of_step, of_verdict};
 use crate::flow::{Flow, Trouble};
 use crate::freshness::Seen;
@@ -193,17 +194,15 @@ impl Flow {
         let (Some(lane), Some(source)) = (self.lanes.get_mut(index), self.sources.get_mut(source)) else {
             return Ok(Vec::new());
         };
-        let found = match source.checkpoints.observe(&proven.under, source.log.as_ref()) {
-            Ok(found) => found,
-            Err(conflict) => {
-                if let Some(delivery) = &self.delivery {
-                    let name = |side: &str| format!("conflict-{}-{side}.txt", proven.under.checkpoint.size);
-                    delivery.file.keep(&name("remembered"), &conflict.remembered)?;
-                    delivery.file.keep(&name("other"), &conflict.other)?;
-                }
-                return Err(conflict.found.into());
-            }
-        };
+        let mut found = Vec::new();
+        let compared = source.checkpoints.observe(&proven.under).and_then(|()| match &source.log {
+            Some(log) => source.checkpoints.compare(log, false),
+            None => Ok(None),
+        });
+        match compared {
+            Ok(told) => found.extend(told),
+            Err(conflict) => return Err(self.conflict(*conflict)),
+        }
         let sequence = proven.entry.sequence;
         // A batch from before what is at hand was delivered or covered before.
         let Some(accepted) = lane.accepted(sequence) else { return Ok(found) };
@@ -225,6 +224,20 @@ impl Flow {
             self.assign()?;
         }
         Ok(found)
+    }
+
+    /// Keeps both checkpoints as evidence, and halts.
+    pub(crate) fn conflict(&self, conflict: Conflict) -> Trouble {
+        if let Some(delivery) = &self.delivery {
+            let texts = [("remembered", &conflict.remembered), ("other", &conflict.other)];
+            for (side, text) in texts {
+                let size = conflict.other.lines().nth(1).unwrap_or_default();
+                if let Err(error) = delivery.file.keep(&format!("conflict-{size}-{side}.txt"), text) {
+                    tracing::error!(%error, "a checkpoint could not be kept: {text}");
+                }
+            }
+        }
+        conflict.found.into()
     }
 
     /// Whether every key signed within the part of the log that the trust file gives it.
