@@ -26,7 +26,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     exit: Exit,
-    code: Option<&'static str>,
+    code: Option<String>,
     what: String,
     remedy: Option<String>,
 }
@@ -60,9 +60,16 @@ impl Refusal {
     }
 
     /// The page `docs/errors/<code>.md`.
-    pub(crate) fn code(mut self, code: &'static str) -> Refusal {
-        self.code = Some(code);
+    pub(crate) fn code(mut self, code: impl Into<String>) -> Refusal {
+        self.code = Some(code.into());
         self
+    }
+
+    /// A refusal in the words of an error that begin with its code, `ABC123: ...`; the code names the page.
+    pub(crate) fn coded(exit: Exit, error: impl fmt::Display) -> Refusal {
+        let what = error.to_string();
+        let code = code_at_start(&what).map(str::to_owned);
+        Refusal { exit, code, what, remedy: None }
     }
 }
 
@@ -72,7 +79,7 @@ impl fmt::Display for Refusal {
         if let Some(remedy) = &self.remedy {
             write!(f, "\n  do: {remedy}")?;
         }
-        if let Some(code) = self.code {
+        if let Some(code) = &self.code {
             write!(f, "\n  see: docs/errors/{code}.md")?;
         }
         Ok(())
@@ -80,6 +87,16 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// The code that a message begins with: three capital letters, three digits, a colon.
+pub(crate) fn code_at_start(text: &str) -> Option<&str> {
+    let (code, _) = text.split_once(':')?;
+    let (letters, digits) = code.split_at_checked(3)?;
+    let fits = digits.len() == 3
+        && letters.bytes().all(|b| b.is_ascii_uppercase())
+        && digits.bytes().all(|b| b.is_ascii_digit());
+    fits.then_some(code)
+}
 
 /// The words and the exit code of an error that reached the door. One that nobody gave an exit code is taken as a
 /// mistake in what the caller gave.
@@ -100,6 +117,16 @@ mod tests {
         let (words, exit) = of_error(&error);
         assert_eq!(exit, Exit::Unavailable);
         assert!(words.contains("the disk is full"), "{words}");
+    }
+
+    #[test]
+    fn the_code_of_a_message_names_its_page() {
+        assert_eq!(code_at_start("APP009: no log"), Some("APP009"));
+        for text in ["no log", "APP09: x", "app009: x", "APP009 x", "日志A1: x", ""] {
+            assert_eq!(code_at_start(text), None, "{text}");
+        }
+        let words = Refusal::coded(Exit::Unavailable, "APP001: held").to_string();
+        assert_eq!(words, "APP001: held\n  see: docs/errors/APP001.md");
     }
 
     #[test]

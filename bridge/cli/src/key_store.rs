@@ -100,7 +100,7 @@ pub(crate) fn read_signing(
 }
 
 /// Reads a recipient's private key, with its name.
-#[allow(dead_code, reason = "the subscriber's and the connector's commands read recipient keys")]
+#[allow(dead_code, reason = "the subscriber's command reads recipient keys")]
 pub(crate) fn read_recipient(
     path: &Path,
     passphrase: &PassphraseFrom,
@@ -111,6 +111,17 @@ pub(crate) fn read_recipient(
         PrivateHalf::Recipient(key) => Ok((name, key)),
         PrivateHalf::Signing(_) => Err(wrong_role(path, found, Role::Recipient)),
     }
+}
+
+/// Refuses a key that bears another name than the one that it is to be used under.
+pub(crate) fn check_owner(path: &Path, found: &str, wanted: &str) -> anyhow::Result<()> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Refusal::usage(format!("{} is a key of {found}, and one of {wanted} is needed", path.display()))
+        .remedy("give the right file, or correct the name that it is used under")
+        .code("KEY005")
+        .into())
 }
 
 fn wrong_role(path: &Path, found: Role, wanted: Role) -> anyhow::Error {

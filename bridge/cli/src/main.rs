@@ -5,12 +5,19 @@
 //!
 //! Each subcommand is a module with an `Args` struct and `run(args) -> anyhow::Result<ExitCode>`.
 
+mod configuration;
+mod connector;
 mod contract;
+mod ending;
 mod exit;
+#[cfg_attr(not(debug_assertions), path = "no_faults.rs")]
+mod faults;
 mod inspect;
 mod key_store;
 mod keygen;
+mod log;
 mod output;
+mod outside;
 mod trust;
 
 use clap::{Parser, Subcommand};
@@ -27,7 +34,8 @@ const START: &str = "\
 To begin:
   govbridge keygen --help      make keys
   govbridge trust --help       say whose they are, and who may change that
-  govbridge contract --help    say what a dataset promises to whom";
+  govbridge contract --help    say what a dataset promises to whom
+  govbridge connector --help   send a database's changes";
 
 #[derive(Parser)]
 #[command(name = "govbridge", version, about = "Changes between departments that can be proven", long_about = LONG, after_help = START)]
@@ -42,6 +50,8 @@ enum Command {
     Keygen(keygen::Args),
     Trust(trust::Args),
     Contract(contract::Args),
+    Log(log::Args),
+    Connector(connector::Args),
     Inspect(inspect::Args),
 }
 
@@ -59,6 +69,8 @@ fn main() -> ExitCode {
         Command::Keygen(args) => keygen::run(args),
         Command::Trust(args) => trust::run(args),
         Command::Contract(args) => contract::run(args),
+        Command::Log(args) => log::run(args),
+        Command::Connector(args) => connector::run(args),
         Command::Inspect(args) => inspect::run(args),
     };
     done.unwrap_or_else(|error| {

@@ -5,8 +5,7 @@ mod init;
 mod memory;
 mod show;
 
-#[allow(unused_imports, reason = "the processes' commands load the trust file by it")]
-pub(crate) use memory::load;
+pub(crate) use memory::load_section;
 pub(crate) use show::show as show_file;
 
 use crate::exit::{Exit, Refusal};

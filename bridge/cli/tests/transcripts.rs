@@ -34,5 +34,6 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    door contract contract_refusals inspect keygen keygen_refusals trust_first_version trust_next_version trust_refusals
+    configuration connector contract contract_refusals door inspect keygen keygen_refusals log trust_first_version
+    trust_next_version trust_refusals
 }

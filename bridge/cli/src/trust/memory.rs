@@ -3,6 +3,7 @@
 //! What was seen stands in a file of one line, `<version> <digest>`, written before the trust file is used.
 
 use super::read;
+use crate::configuration::{Folder, TrustSection};
 use crate::exit::Refusal;
 use crate::output;
 use bridge_suite::Digest;
@@ -12,10 +13,14 @@ use std::path::{Path, PathBuf};
 /// Longest memory, in bytes: 20 digits, a space, 64 characters and a line end.
 const MEMORY_BYTES_MAX: u64 = 20 + 1 + 64 + 1;
 
+/// The trust file that a configuration names.
+pub(crate) fn load_section(section: &TrustSection, folder: &Folder) -> anyhow::Result<Trust> {
+    load(section.pin, &folder.paths(&section.file), &folder.path(&section.state))
+}
+
 /// Verifies the versions in `files` (version 1 first) under the pinned digest of version 1, and remembers the newest in
 /// the file `memory`, which the first start makes.
-#[allow(dead_code, reason = "the processes' commands call it")]
-pub(crate) fn load(pin: Digest, files: &[PathBuf], memory: &Path) -> anyhow::Result<Trust> {
+fn load(pin: Digest, files: &[PathBuf], memory: &Path) -> anyhow::Result<Trust> {
     let remembered = recall(memory)?;
     let notes = files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
     let trust = Trust::walk(pin, &notes, remembered)

@@ -9,7 +9,7 @@
 //! ? 2                                  the exit code; without it 0
 //! ```
 //!
-//! Further commands: `write FILE TEXT`, `edit FILE FROM TO`, `copy FROM TO`, `folder NAME`, `mode FILE MODE`, `show-mode FILE`, `show FILE`, `env NAME VALUE`.
+//! Further commands: `save FILE govbridge ...` (its stdout), `database FILE SQL`, `write FILE TEXT`, `edit FILE FROM TO`, `copy FROM TO`, `folder NAME`, `mode FILE MODE`, `show-mode FILE`, `show FILE`, `env NAME VALUE`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,6 +41,8 @@ pub fn run(name: &str) {
     let mut shell =
         Shell { folder: folder.path().to_path_buf(), kept: BTreeMap::new(), env: BTreeMap::new() };
     shell.kept.insert("REPOSITORY".to_owned(), root.join("../..").display().to_string());
+    let sample = fs::read_to_string(root.join("../../schemas/tax/sample.sql")).unwrap();
+    shell.kept.insert("PAYMENTS".to_owned(), sample);
     let steps = parse(&text);
     assert!(!steps.is_empty(), "{name} has no commands");
     for step in steps {
@@ -91,6 +93,12 @@ impl Shell {
         let (program, words) = words.split_first().unwrap();
         let mut answer = match program.as_str() {
             "govbridge" => self.govbridge(words),
+            "save" => {
+                let [file, _, words @ ..] = words else { panic!("save FILE govbridge ...") };
+                let mut answer = self.govbridge(words);
+                put(&self.folder.join(file), &std::mem::take(&mut answer.stdout));
+                answer
+            }
             _ => self.tool(program, words),
         };
         if let Some(name) = keep {
@@ -130,6 +138,9 @@ impl Shell {
             ("mode", [file, mode]) => {
                 let mode = u32::from_str_radix(mode, 8).unwrap();
                 fs::set_permissions(path(file), fs::Permissions::from_mode(mode)).unwrap();
+            }
+            ("database", [file, sql]) => {
+                rusqlite::Connection::open(path(file)).unwrap().execute_batch(sql).unwrap();
             }
             ("folder", [folder]) => fs::create_dir(path(folder)).unwrap(),
             ("show-mode", [file]) => {

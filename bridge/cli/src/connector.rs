@@ -1,0 +1,258 @@
+//! `govbridge connector`: the sending process.
+
+mod prepare;
+mod settings;
+
+use crate::configuration::{self, Folder};
+use crate::ending;
+use crate::exit::{Exit, Refusal};
+use crate::faults::Faults;
+use crate::output;
+use crate::outside::{self, SystemRandom, WallClock, Words};
+use bridge_ledger::{Disk, Holder, Log};
+use bridge_pipeline::{Claim, Connector, Promise};
+use connectors_source::{Source, Table};
+use connectors_sqlite::{Claimant, SqliteSource};
+use settings::Settings;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The configuration that `--example` prints.
+const EXAMPLE: &str = include_str!("../../../deploy/dev/connector.toml");
+
+/// How long a take-over waits for a write of the other process to end: a living one takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+const LONG: &str = "\
+A connector reads one database. It turns each committed transaction into sealed batches, publishes them to Kafka, and \
+keeps the log in which they stand. It also serves the log's tiles, /metrics and /health over HTTP.
+
+The order of work, each once:
+  1. make keys:                     govbridge keygen --role signing ..., govbridge keygen --role log ...
+  2. have them in the trust file:   govbridge trust add ... signing, govbridge trust add ... log
+  3. write the configuration:       govbridge connector --example > connector.toml, and edit it
+  4. make the log:                  govbridge log init --directory log --origin ORIGIN --key keys/log.key
+  5. prepare the database:          govbridge connector --config connector.toml --create
+  6. run it:                        govbridge connector --config connector.toml
+
+SIGTERM and SIGINT finish what is in flight, within 5 seconds. A killed connector is started again as it is; nothing \
+has to be repaired by hand.";
+
+const EXAMPLES: &str = "\
+Examples:
+  govbridge connector --example > connector.toml
+  govbridge connector --config connector.toml --create --print-sql     what a database administrator would run
+  govbridge connector --config connector.toml --create
+  govbridge connector --config connector.toml
+  govbridge connector --config connector.toml --take-over              when the connector before hangs, or its host is lost
+
+The log is on stderr: lines on a terminal, else JSON. Exit codes: 0 stopped, 1 halted by what it found (the code's \
+page says what to do), 2 usage, configuration or a source that is not prepared, 3 held by another process, taken over, \
+or something outside does not answer.";
+
+/// Run the sending process, or prepare its database
+#[derive(Debug, clap::Args)]
+#[command(long_about = LONG, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", required_unless_present = "example")]
+    config: Option<PathBuf>,
+    /// Prepare the database for capture, or bring it up to date with the contracts; then end
+    #[arg(long)]
+    create: bool,
+    /// With --create: print the statements, and change nothing
+    #[arg(long, requires = "create")]
+    print_sql: bool,
+    /// Take log and database away from a connector that hangs; it can write nothing more from then on
+    #[arg(long, conflicts_with = "create")]
+    take_over: bool,
+    /// Print an example of the configuration file
+    #[arg(long, conflicts_with_all = ["config", "create", "take_over"])]
+    example: bool,
+    #[command(flatten)]
+    words: Words,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Some(path) = args.config else {
+        output::data(EXAMPLE)?;
+        return Ok(Exit::Good.into());
+    };
+    let (settings, folder): (Settings, Folder) = configuration::load(&path, "connector")?;
+    if args.create {
+        return create(&settings, &folder, args.print_sql);
+    }
+    args.words.begin()?;
+    let stop = outside::stop_flag()?;
+    let Ready { connector, claim, log, listener } = ready(&settings, &folder, args.take_over)?;
+    tracing::info!(origin = %connector.origin, entries = log.size(), "the connector starts");
+    if let Err(error) = bridge_pipeline::run(connector, claim, log, listener, stop) {
+        tracing::error!(%error, "the connector ended");
+        return Err(ending::of_connector(&error).into());
+    }
+    tracing::info!("the connector stopped");
+    Ok(Exit::Good.into())
+}
+
+/// What the flow is given.
+struct Ready {
+    connector: Connector,
+    claim: Claim,
+    log: Log,
+    listener: std::net::TcpListener,
+}
+
+fn ready(settings: &Settings, folder: &Folder, take_over: bool) -> anyhow::Result<Ready> {
+    let signing = prepare::signing_key(settings, folder)?;
+    let log_signer = prepare::log_signer(settings, folder)?;
+    let trust = prepare::trust(settings, folder, &signing, &log_signer)?;
+    let promises = prepare::promises(settings, folder)?;
+    let tables = tables(&promises);
+    let file = folder.path(&settings.source.file);
+    look_at_source(&file, &tables)?;
+    let holder = Holder::here(WallClock.now());
+    let faults = Faults::of_environment()?;
+    let log = open_log(settings, folder, &holder, take_over, faults.disk())?;
+    let listener = settings.http.bind()?;
+    let connector = Connector {
+        origin: settings.origin.clone(),
+        promises,
+        signing,
+        log_signer,
+        trust,
+        kafka: settings.kafka.clone(),
+        limits: settings.batch,
+        topics: settings.topics,
+        intervals: settings.intervals,
+        clock: Arc::new(WallClock),
+        random: Arc::new(SystemRandom),
+        probe: Arc::new(faults),
+    };
+    Ok(Ready { connector, claim: claim(file, tables, holder, take_over), log, listener })
+}
+
+fn open_log(
+    settings: &Settings,
+    folder: &Folder,
+    holder: &Holder,
+    take_over: bool,
+    disk: Disk,
+) -> anyhow::Result<Log> {
+    let dir = folder.path(&settings.log.directory);
+    let opened =
+        if take_over { Log::take_over(&dir, holder, PATIENCE, disk) } else { Log::open(&dir, holder, disk) };
+    let log = opened.map_err(|error| ending::of_open(&error))?;
+    if *log.origin() != settings.origin {
+        let what = format!(
+            "CFG005: the log in {} is {}, and the configuration says {}",
+            dir.display(),
+            log.origin(),
+            settings.origin
+        );
+        return Err(Refusal::usage(what)
+            .remedy("give the directory of this connector's own log")
+            .code("CFG005")
+            .into());
+    }
+    Ok(log)
+}
+
+fn claim(file: PathBuf, tables: Vec<Table>, holder: Holder, take_over: bool) -> Claim {
+    Box::new(move || {
+        let who = Claimant { pid: holder.pid, host: holder.host, since: holder.since };
+        let source = if take_over {
+            SqliteSource::take_over(&file, &tables, &who)?
+        } else {
+            SqliteSource::claim(&file, &tables, &who)?
+        };
+        Ok(Box::new(source) as Box<dyn Source>)
+    })
+}
+
+/// The tables of the contracts, in their order.
+fn tables(promises: &[Promise]) -> Vec<Table> {
+    let table = |promise: &Promise| Table {
+        name: promise.contract.table().to_owned(),
+        columns: promise.contract.source_columns().iter().map(ToString::to_string).collect(),
+        key: promise.contract.key_columns().iter().map(|column| column.name.clone()).collect(),
+    };
+    promises.iter().map(table).collect()
+}
+
+/// Tells everything that stands against capturing the tables; refuses when capture would not be right.
+fn look_at_source(file: &Path, tables: &[Table]) -> anyhow::Result<()> {
+    // A database is the department's, and is never made here.
+    drop(output::open(file)?);
+    let findings = connectors_sqlite::preflight(file, tables).map_err(|error| ending::of_source(&error))?;
+    let mut refused = Vec::new();
+    for finding in findings {
+        let table = finding.table.map(|table| format!("table {table}: ")).unwrap_or_default();
+        let line = format!("{table}{}; {}", finding.what, finding.remedy);
+        match finding.severity {
+            connectors_sqlite::Severity::Warning => output::say(&format!("warning: {line}")),
+            connectors_sqlite::Severity::Refused => refused.push(line),
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let what = format!("CAP005: {} cannot be captured as it is:\n  {}", file.display(), refused.join("\n  "));
+    Err(Refusal::usage(what).code("CAP005").into())
+}
+
+fn create(settings: &Settings, folder: &Folder, print_sql: bool) -> anyhow::Result<ExitCode> {
+    let promises = prepare::promises(settings, folder)?;
+    let tables = tables(&promises);
+    let file = folder.path(&settings.source.file);
+    look_at_source(&file, &tables)?;
+    let system = outside::uuid()?;
+    let failed = |error| ending::of_source(&error);
+    if print_sql {
+        output::lines(&connectors_sqlite::script(&file, &system, &tables).map_err(failed)?)?;
+        return Ok(Exit::Good.into());
+    }
+    let created = connectors_sqlite::create(&file, &system, &tables).map_err(failed)?;
+    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    output::lines(&format!(
+        "{} is captured: tables {}\nidentity {}, capture {}, {} changes wait\n",
+        file.display(),
+        names.join(", "),
+        created.system,
+        created.capture,
+        created.waiting
+    ))?;
+    if !created.interrupted.is_empty() {
+        output::say(&format!(
+            "warning: triggers were missing on {}: changes made meanwhile were not recorded. The source is another \
+             incarnation now, and the connector halts until an operator's GAP.",
+            created.interrupted.join(", ")
+        ));
+    }
+    Ok(Exit::Good.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_configuration() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/dev/connector.toml");
+        let (settings, folder): (Settings, Folder) = configuration::load(&example, "connector").unwrap();
+        assert_eq!(settings.origin.as_str(), "gov.example/tax/main");
+        // What it says are the defaults are the defaults, and its contracts are there.
+        assert_eq!(format!("{:?}", settings.batch), format!("{:?}", bridge_pipeline::BatchLimits::default()));
+        assert_eq!(
+            format!("{:?}", settings.intervals),
+            format!("{:?}", bridge_pipeline::Intervals::default())
+        );
+        assert_eq!(
+            format!("{:?}", settings.topics),
+            format!("{:?}", bridge_pipeline::TopicSettings::default())
+        );
+        assert_eq!(prepare::promises(&settings, &folder).unwrap().len(), 3);
+    }
+}

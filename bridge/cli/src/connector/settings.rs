@@ -1,0 +1,83 @@
+//! The connector's configuration file. The doc comments are the reference; `deploy/dev/connector.toml` is an example.
+
+use crate::configuration::{HttpSection, TrustSection, one_or_more, parsed};
+use bridge_event::{Department, Origin};
+use bridge_kafka::Properties;
+use bridge_pipeline::{BatchLimits, Intervals, TopicSettings};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// What a connector is told.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    /// The sending department, as the trust file names it.
+    #[serde(deserialize_with = "parsed")]
+    pub(super) department: Department,
+    /// The log's name: `<domain>/<department>/<connector>`.
+    #[serde(deserialize_with = "parsed")]
+    pub(super) origin: Origin,
+    /// The contracts' folders, one for each dataset.
+    #[serde(deserialize_with = "one_or_more")]
+    pub(super) contracts: Vec<PathBuf>,
+    /// The database.
+    pub(super) source: SourceSection,
+    /// librdkafka's settings, by its own names.
+    pub(super) kafka: Properties,
+    /// The log.
+    pub(super) log: LogSection,
+    /// The keys.
+    pub(super) keys: KeysSection,
+    /// The trust file.
+    pub(super) trust: TrustSection,
+    /// Serves the log's tiles under `/`, and `/metrics` and `/health`.
+    pub(super) http: HttpSection,
+    /// When a batch is closed.
+    #[serde(default)]
+    pub(super) batch: BatchLimits,
+    /// How often the connector speaks.
+    #[serde(default)]
+    pub(super) intervals: Intervals,
+    /// What topics are made with.
+    #[serde(default)]
+    pub(super) topics: TopicSettings,
+}
+
+/// The database.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourceSection {
+    /// The engine: `sqlite`.
+    #[allow(dead_code, reason = "there is one engine so far; reading the key refuses every other")]
+    pub(super) engine: Engine,
+    /// The database file.
+    pub(super) file: PathBuf,
+}
+
+/// A database engine.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Engine {
+    /// A SQLite file with a changelog that triggers write.
+    Sqlite,
+}
+
+/// The log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogSection {
+    /// The log's directory, made by `govbridge log init`.
+    pub(super) directory: PathBuf,
+}
+
+/// The keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeysSection {
+    /// The department's signing key.
+    pub(super) signing: PathBuf,
+    /// The log's key.
+    pub(super) log: PathBuf,
+    /// A file with the passphrase of both, mode 0600, when they have one.
+    pub(super) passphrase_file: Option<PathBuf>,
+}

@@ -1,0 +1,159 @@
+//! The fault switch of debug builds (docs/decisions/0005-fault-switch.md): `GOVBRIDGE_FAULT=<point>:<n>`.
+//!
+//! At the n-th passing of a point of the path the process kills itself, as kill -9 would. At the n-th durable write of a
+//! kind, `disk-<act>-lost`, `-full` or `-reported` makes the write fail; `-killed` ends the process instead of it.
+
+use crate::exit::Refusal;
+use bridge_ledger::{Act, Disk, Fault};
+use bridge_pipeline::Point;
+use rustix::process::{Signal, getpid, kill_process};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const VARIABLE: &str = "GOVBRIDGE_FAULT";
+
+/// What is to happen, and how often its point was passed.
+#[derive(Debug)]
+struct Chosen {
+    name: String,
+    at: u64,
+    passed: AtomicU64,
+}
+
+/// The faults of this process: none, or one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults(Option<Arc<Chosen>>);
+
+impl Faults {
+    /// What the environment asks for. A name that this build does not know is refused: a fault that never fires would
+    /// look like a test that passes.
+    pub(crate) fn of_environment() -> anyhow::Result<Faults> {
+        match std::env::var(VARIABLE) {
+            Ok(text) => Faults::parse(&text),
+            Err(_) => Ok(Faults(None)),
+        }
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Faults> {
+        let unknown = || {
+            Refusal::usage(format!("{VARIABLE}={text} names no fault; write <point>:<n>, n from 1"))
+                .remedy(format!("the points are {}", names().join(", ")))
+        };
+        let (name, at) = text.split_once(':').ok_or_else(unknown)?;
+        let at: u64 = at.parse().ok().filter(|at| *at > 0).ok_or_else(unknown)?;
+        if !names().iter().any(|known| known == name) {
+            return Err(unknown().into());
+        }
+        Ok(Faults(Some(Arc::new(Chosen { name: name.to_owned(), at, passed: AtomicU64::new(0) }))))
+    }
+
+    /// The disk, with its fault.
+    pub(crate) fn disk(&self) -> Disk {
+        let Some(chosen) = self.0.clone() else { return Disk::real() };
+        Disk::with_faults(move |act| {
+            let (kind, fate) = chosen.name.strip_prefix("disk-")?.rsplit_once('-')?;
+            if kind != act_name(act) || !chosen.passes() {
+                return None;
+            }
+            tracing::error!(fault = chosen.name, passing = chosen.at, "the fault switch spoils this write");
+            match fate {
+                "lost" => Some(Fault::Lost),
+                "full" => Some(Fault::Full),
+                "reported" => Some(Fault::AppliedButFailed),
+                _ => end(),
+            }
+        })
+    }
+
+    /// The process stands at a point.
+    fn at(&self, point: &str) {
+        if let Some(chosen) = &self.0
+            && chosen.name == point
+            && chosen.passes()
+        {
+            tracing::error!(fault = chosen.name, passing = chosen.at, "the fault switch ends this process");
+            end();
+        }
+    }
+}
+
+impl Chosen {
+    fn passes(&self) -> bool {
+        self.passed.fetch_add(1, Ordering::SeqCst) + 1 == self.at
+    }
+}
+
+impl bridge_pipeline::Probe for Faults {
+    fn at(&self, point: Point) {
+        Faults::at(self, point.name());
+    }
+}
+
+/// Ends this process as kill -9 does: nothing is written any more, no destructor runs.
+fn end() -> ! {
+    let _ = kill_process(getpid(), Signal::KILL);
+    loop {
+        std::thread::park();
+    }
+}
+
+const ACTS: [Act; 8] = [
+    Act::JournalAppend,
+    Act::JournalReplace,
+    Act::Bundle,
+    Act::Tile,
+    Act::OwnCheckpoint,
+    Act::Checkpoint,
+    Act::Heads,
+    Act::WitnessState,
+];
+
+fn act_name(act: Act) -> &'static str {
+    match act {
+        Act::JournalAppend => "journal-append",
+        Act::JournalReplace => "journal-replace",
+        Act::Bundle => "bundle",
+        Act::Tile => "tile",
+        Act::OwnCheckpoint => "own-checkpoint",
+        Act::Checkpoint => "checkpoint",
+        Act::Heads => "heads",
+        Act::WitnessState => "witness-state",
+    }
+}
+
+/// The names of all faults.
+fn names() -> Vec<String> {
+    let points = Point::ALL.iter().map(|point| point.name().to_owned());
+    let fates = ["lost", "full", "reported", "killed"];
+    let writes = ACTS.iter().flat_map(|act| fates.map(|fate| format!("disk-{}-{fate}", act_name(*act))));
+    points.chain(writes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_does_not_exist_is_refused() {
+        for text in [
+            "",
+            "after-seal",
+            "after-seal:0",
+            "after-seal:x",
+            "after-lunch:1",
+            "disk-tile:1",
+            "disk-tile-bent:1",
+        ] {
+            assert!(Faults::parse(text).is_err(), "{text}");
+        }
+        for text in ["after-seal:1", "disk-tile-lost:3", "disk-journal-append-reported:1"] {
+            assert!(Faults::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_fires_once_at_its_passing() {
+        let chosen = Chosen { name: "after-seal".to_owned(), at: 2, passed: AtomicU64::new(0) };
+        assert_eq!([chosen.passes(), chosen.passes(), chosen.passes()], [false, true, false]);
+    }
+}

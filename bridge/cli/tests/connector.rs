@@ -1,0 +1,112 @@
+//! The real binary as a connector: a SQLite file, a trial cluster, signals, health, metrics, and a second process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends by panicking"
+)]
+
+#[allow(dead_code, unreachable_pub, reason = "tests/process.rs has hands that only other tests need")]
+#[path = "../../../tests/process.rs"]
+mod process;
+
+use bridge_kafka::trial::Cluster;
+use process::{Binary, Scene, get, metric};
+use std::time::Duration;
+
+fn scene(datasets: &[&str]) -> (Scene, Cluster) {
+    let cluster = Cluster::start(1).unwrap();
+    let scene = Scene::new(Binary::at(env!("CARGO_BIN_EXE_govbridge")), cluster.bootstrap(), datasets);
+    for topic in scene.topics() {
+        cluster.create_topic(&topic, 1).unwrap();
+    }
+    (scene, cluster)
+}
+
+#[test]
+fn a_connector_sends_what_is_written_is_healthy_and_stops_on_sigterm() {
+    let (scene, _cluster) = scene(&["payments", "taxpayers"]);
+    let mut connector = scene.connector();
+    let address = connector.healthy();
+    let before = metric(&address, "govbridge_capture_rows_total");
+    scene.pay(100_000..100_050);
+    connector
+        .until("50 rows are captured", || metric(&address, "govbridge_capture_rows_total") >= before + 50);
+    connector.until("all of it is in the log and the source may forget it", || {
+        metric(&address, "govbridge_publish_outstanding_batches") == 0
+            && metric(&address, "govbridge_acknowledge_commit") > 0
+    });
+    connector.until("it stays healthy", || get(&address, "/health").is_some_and(|(status, _)| status == 200));
+
+    let shown =
+        scene.run(&["log", "show", "--directory", &format!("http://{address}"), "--origin", process::ORIGIN]);
+    for stream in ["tax/payments/0", "tax/taxpayers/0"] {
+        assert!(shown.contains(&format!("stream {stream}: sequence ")), "{shown}");
+    }
+    let second = scene.try_run(&["connector", "--config", "tax/connector.toml"]);
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(3), "{said}");
+    assert!(said.contains("APP001") && said.contains("docs/errors/APP001.md"), "{said}");
+
+    let (status, took) = connector.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let json = scene.run(&["log", "show", "--directory", "tax/log", "--json"]);
+    assert!(json.contains("\"origin\": \"gov.example/tax/main\"") && json.contains("\"root\""), "{json}");
+}
+
+#[test]
+fn a_paused_connector_is_replaced_and_ends_when_it_goes_on() {
+    let (scene, _cluster) = scene(&["payments"]);
+    let mut old = scene.connector();
+    let address = old.healthy();
+    // One that stands inside a write is not replaced: it is paused again, elsewhere.
+    let mut tries = 0;
+    loop {
+        old.pause();
+        let done = scene.try_run(&["log", "take-over", "--directory", "tax/log"]);
+        let said = String::from_utf8_lossy(&done.stderr);
+        if done.status.success() {
+            assert!(said.contains("has lost the log"), "{said}");
+            break;
+        }
+        assert!(said.contains("APP013") && done.status.code() == Some(3) && tries < 20, "{said}");
+        tries += 1;
+        old.go_on();
+        old.healthy();
+    }
+    // The old one still has the port: the new one is told to take another.
+    let mut new = scene.connector_with(&["--take-over"], &[("GOVBRIDGE__HTTP__LISTEN", "127.0.0.1:0")]);
+    let taken = new.healthy();
+    assert_ne!(taken, address);
+    old.go_on();
+    scene.pay(100_000..100_010);
+    new.until("10 rows are captured", || metric(&taken, "govbridge_capture_rows_total") >= 10);
+    let status = old.wait();
+    assert_eq!(status.code(), Some(3), "the replaced one ends by itself");
+    assert_eq!(new.stop().0.code(), Some(0));
+}
+
+#[test]
+fn a_fault_kills_the_process_at_its_point_and_the_next_start_goes_on() {
+    let (scene, _cluster) = scene(&["payments"]);
+    let connector = scene.connector_with(&[], &[("GOVBRIDGE_FAULT", "after-fence:1")]);
+    let status = connector.wait();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    let said = std::fs::read_to_string(scene.tax().join("connector.err")).unwrap();
+    assert!(said.contains("after-fence"), "{said}");
+
+    let mut connector = scene.connector_with(&[], &[("GOVBRIDGE_FAULT", "disk-journal-append-lost:4")]);
+    connector.until("the write was spoiled", || {
+        std::fs::read_to_string(scene.tax().join("connector.err"))
+            .unwrap()
+            .contains("disk-journal-append-lost")
+    });
+    assert_eq!(connector.wait().code(), Some(3));
+
+    let mut connector = scene.connector();
+    connector.healthy();
+    assert_eq!(connector.stop().0.code(), Some(0));
+}
