@@ -148,28 +148,30 @@ fn report(rounds: &[Round], rows: u64) -> Option<Value> {
 }
 
 fn print_table(report: &Value) {
-    let micros = |stage: &str| number(&report["cpu_micros_per_row"][stage]);
+    let number = |part: &str, field: &str| {
+        report.get(part).and_then(|part| part.get(field)).and_then(Value::as_f64).unwrap_or(f64::NAN)
+    };
+    let count = |field: &str| report.get(field).and_then(Value::as_u64).unwrap_or_default();
+    let micros = |stage: &str| number("cpu_micros_per_row", stage);
     println!(
         "\n{} rows in {} batches, two sections, no disclosure groups; medians of {} rounds",
-        report["rows"], report["batches"], report["rounds"]
+        count("rows"),
+        count("batches"),
+        count("rounds")
     );
     for stage in ["encode", "seal", "verify", "open", "read"] {
         println!("  {stage:<9} {:.3} us of CPU a row", micros(stage));
     }
     for (side, sum) in [("seal_side", "encode + seal"), ("open_side", "verify + open + read")] {
-        let speed = number(&report["rows_per_cpu_second"][side]);
+        let speed = number("rows_per_cpu_second", side);
+        let took = micros(side);
         println!(
-            "{side:<11} {:.3} us of CPU a row for {sum} (at most {SIDE_MICROS_MAX}): {speed:.0} rows a second on one core",
-            micros(side)
+            "{side:<11} {took:.3} us of CPU a row: {sum}, at most {SIDE_MICROS_MAX}; {speed:.0} rows/s a core"
         );
     }
-    let bytes = |what: &str| number(&report["bytes_per_row"][what]);
+    let bytes = |what: &str| number("bytes_per_row", what);
     println!("{:.1} bytes a row encoded, {:.1} bytes a row in the frames", bytes("encoded"), bytes("frame"));
-    println!("{} rows right, {} changed", report["rows_right"], report["rows_changed"]);
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or(f64::NAN)
+    println!("{} rows right, {} changed", count("rows_right"), count("rows_changed"));
 }
 
 fn write_json(report: &Value) -> anyhow::Result<PathBuf> {
