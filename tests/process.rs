@@ -314,6 +314,7 @@ impl Scene {
         };
         scene.make_trust();
         scene.make_source();
+        scene.make_witnesses();
         scene
     }
 
@@ -447,6 +448,36 @@ impl Scene {
         std::fs::write(self.tax().join("connector.toml"), text).unwrap();
         self.run(&["connector", "--config", "tax/connector.toml", "--create"]);
         self.run(&["log", "init", "--directory", "tax/log", "--origin", ORIGIN, "--key", "keys/tax-log.key"]);
+    }
+
+    fn make_witnesses(&self) {
+        for (department, port) in DEPARTMENTS.iter().zip(&self.witness_ports) {
+            let folder = self.witness_folder(department);
+            std::fs::create_dir(&folder).unwrap();
+            let text = format!(
+                "name = \"gov.example/{department}/witness\"\ndirectory = \"state\"\nchecking = true\n\
+                 [keys]\nwitness = \"../keys/{department}-witness.key\"\n{}[http]\nlisten = \"127.0.0.1:{port}\"\n",
+                self.trust_section()
+            );
+            std::fs::write(folder.join("witness.toml"), text).unwrap();
+            let config = format!("witness-{department}/witness.toml");
+            self.run(&["witness", "init", "--config", &config]);
+        }
+    }
+
+    fn witness_folder(&self, department: &str) -> PathBuf {
+        self.folder().join(format!("witness-{department}"))
+    }
+
+    /// Starts a department's witness.
+    pub fn witness(&self, department: &str) -> Process {
+        self.witness_with(department, &[])
+    }
+
+    /// Starts a department's witness with variables in its environment.
+    pub fn witness_with(&self, department: &str, environment: &[(&str, &str)]) -> Process {
+        let words = ["witness", "--config", "witness.toml"];
+        Process::start(&self.binary, "witness", &self.witness_folder(department), &words, environment)
     }
 
     /// Starts the connector.

@@ -59,6 +59,13 @@ impl HttpSection {
         tracing::info!(%address, "listening");
         Ok(listener)
     }
+
+    /// Binds the address for the runtime that this is called in.
+    pub(crate) fn listener(&self) -> anyhow::Result<tokio::net::TcpListener> {
+        let listener = self.bind()?;
+        let taken = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+        taken.map_err(|error| Refusal::unavailable(format!("CFG008: {error}")).code("CFG008").into())
+    }
 }
 
 /// The folder of a configuration file: what its relative paths start from.

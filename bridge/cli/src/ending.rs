@@ -8,7 +8,7 @@
 
 use crate::exit::{Exit, Refusal};
 use bridge_kafka::Disposition as KafkaDisposition;
-use bridge_ledger::{AppendError, OpenError};
+use bridge_ledger::{AppendError, OpenError, WitnessError};
 use bridge_pipeline::ConnectorError;
 use connectors_source::SourceError;
 
@@ -18,6 +18,18 @@ pub(crate) fn of_open(error: &OpenError) -> Refusal {
         OpenError::Held { .. } | OpenError::Writing { .. } | OpenError::Disk { .. } => Exit::Unavailable,
         OpenError::NotALog { .. } | OpenError::AlreadyThere { .. } => Exit::Usage,
         OpenError::Damaged { .. } | OpenError::Smaller { .. } => Exit::Negative,
+    };
+    Refusal::coded(exit, error)
+}
+
+/// A witness that could not be made or opened.
+pub(crate) fn of_witness(error: &WitnessError) -> Refusal {
+    let exit = match error {
+        WitnessError::Held { .. } | WitnessError::Disk { .. } => Exit::Unavailable,
+        WitnessError::NotAWitness { .. }
+        | WitnessError::AlreadyThere { .. }
+        | WitnessError::NoSuchLog { .. } => Exit::Usage,
+        WitnessError::Damaged { .. } => Exit::Negative,
     };
     Refusal::coded(exit, error)
 }

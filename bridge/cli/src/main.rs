@@ -19,6 +19,7 @@ mod log;
 mod output;
 mod outside;
 mod trust;
+mod witness;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -35,7 +36,8 @@ To begin:
   govbridge keygen --help      make keys
   govbridge trust --help       say whose they are, and who may change that
   govbridge contract --help    say what a dataset promises to whom
-  govbridge connector --help   send a database's changes";
+  govbridge connector --help   send a database's changes
+  govbridge witness --help     cosign other departments' logs";
 
 #[derive(Parser)]
 #[command(name = "govbridge", version, about = "Changes between departments that can be proven", long_about = LONG, after_help = START)]
@@ -52,6 +54,7 @@ enum Command {
     Contract(contract::Args),
     Log(log::Args),
     Connector(connector::Args),
+    Witness(witness::Args),
     Inspect(inspect::Args),
 }
 
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Contract(args) => contract::run(args),
         Command::Log(args) => log::run(args),
         Command::Connector(args) => connector::run(args),
+        Command::Witness(args) => witness::run(args),
         Command::Inspect(args) => inspect::run(args),
     };
     done.unwrap_or_else(|error| {

@@ -39,6 +39,7 @@ mod tile_server;
 mod witness;
 mod witness_client;
 mod witness_error;
+mod witness_process;
 mod witness_server;
 mod witness_state;
 
@@ -56,4 +57,5 @@ pub use tile_server::tile_router;
 pub use witness::{WatchedLog, Witness};
 pub use witness_client::{AskError, Cosignature, WitnessClient};
 pub use witness_error::{RefuseError, WitnessError};
+pub use witness_process::run_witness;
 pub use witness_server::{Clock, witness_router};

@@ -1,29 +1,8 @@
 //! The real binary as a connector: a SQLite file, a trial cluster, signals, health, metrics, and a second process.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends by panicking"
-)]
-
-#[allow(dead_code, unreachable_pub, reason = "tests/process.rs has hands that only other tests need")]
-#[path = "../../../tests/process.rs"]
-mod process;
-
-use bridge_kafka::trial::Cluster;
-use process::{Binary, Scene, get, metric};
+use super::scene;
+use crate::process::{self, get, metric};
 use std::time::Duration;
-
-fn scene(datasets: &[&str]) -> (Scene, Cluster) {
-    let cluster = Cluster::start(1).unwrap();
-    let scene = Scene::new(Binary::at(env!("CARGO_BIN_EXE_govbridge")), cluster.bootstrap(), datasets);
-    for topic in scene.topics() {
-        cluster.create_topic(&topic, 1).unwrap();
-    }
-    (scene, cluster)
-}
 
 #[test]
 fn a_connector_sends_what_is_written_is_healthy_and_stops_on_sigterm() {
