@@ -86,7 +86,8 @@ impl<R: Rules> Skip<R> {
     }
 
     /// Called when the source transaction `commit` has ended: whether the stream, whose last sealed batch leaves `open`
-    /// open, is owed the transaction's last part. It is owed also when every row was skipped and nothing is pending.
+    /// open, is owed the transaction's last part. It is owed also when every row was skipped and nothing is pending; then
+    /// it has no rows and is a batch of its own, closed before a row of the next transaction joins.
     pub fn owes_last_part(&mut self, open: Option<Open>, commit: u64) -> bool {
         let taken_over = self.open == Some(Open { commit });
         if taken_over {
