@@ -46,6 +46,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The place of the next byte.
+    #[inline]
     pub(crate) fn at(&self) -> usize {
         self.at
     }
@@ -55,6 +56,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next `count` bytes.
+    #[inline]
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
         let end = self.at.checked_add(count);
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
@@ -64,14 +66,26 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next `N` bytes.
+    #[inline]
     pub(crate) fn take_array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let at = self.at;
         self.take(N)?.try_into().map_err(|_| Malformed { at, what: "the bytes end inside a value" })
     }
 
-    /// A `long` in its shortest form, at most 10 bytes.
+    /// A `long` in its shortest form, at most 10 bytes. Most have one: a branch, a short length, a small number.
     #[inline]
     pub(crate) fn long(&mut self) -> Result<i64, Malformed> {
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1))
+            }
+            _ => self.longer(),
+        }
+    }
+
+    /// [`Cursor::long`] of any length.
+    fn longer(&mut self) -> Result<i64, Malformed> {
         let start = self.at;
         let mut zigzag: u64 = 0;
         let mut shift: u32 = 0;
@@ -96,17 +110,20 @@ impl<'a> Cursor<'a> {
     }
 
     /// A `long` that carries the 64 bits of a `u64`.
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
         self.long().map(i64::cast_unsigned)
     }
 
     /// An `int`.
+    #[inline]
     pub(crate) fn int(&mut self) -> Result<i32, Malformed> {
         let at = self.at;
         i32::try_from(self.long()?).map_err(|_| Malformed { at, what: "an int has more than 32 bits" })
     }
 
     /// `bytes`: a length that the content can hold, then the bytes.
+    #[inline]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let at = self.at;
         let length = self.long()?;
@@ -115,6 +132,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A `string`.
+    #[inline]
     pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
         let at = self.at;
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed { at, what: "text is not UTF-8" })
