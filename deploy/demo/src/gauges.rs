@@ -1,5 +1,6 @@
 //! What the processes say of themselves over HTTP: metrics, health, the log's checkpoint.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -49,6 +50,14 @@ impl Gauges {
 pub(crate) struct Metrics(String);
 
 impl Metrics {
+    /// What the receivers found, by code.
+    pub(crate) fn findings(&self) -> BTreeMap<String, u64> {
+        let lines =
+            self.0.lines().filter_map(|line| line.strip_prefix("govbridge_verify_findings_total{code=\""));
+        let counts = lines.filter_map(|rest| rest.split_once("\"} "));
+        counts.filter_map(|(code, times)| Some((code.to_owned(), times.trim().parse().ok()?))).collect()
+    }
+
     /// The sum over all labels of one metric; 0 when it is not there.
     pub(crate) fn sum(&self, name: &str) -> u64 {
         let lines = self.0.lines().filter_map(|line| line.strip_prefix(name));
@@ -105,6 +114,14 @@ mod tests {
             (metrics.sum("a_total"), metrics.sum("b"), metrics.sum("c"), metrics.sum("d")),
             (7, 5, 6, 0)
         );
+    }
+
+    #[test]
+    fn findings_are_listed_by_code() {
+        let metrics = Metrics(
+            "govbridge_verify_findings_total{code=\"VER080\"} 6\nother{code=\"VER001\"} 1\n".to_owned(),
+        );
+        assert_eq!(metrics.findings().into_iter().collect::<Vec<_>>(), [("VER080".to_owned(), 6)]);
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn show(settings: &Settings, board: &Board) -> Result<Vec<String>, Failure> {
     let (since, offices) = play.work(&stage, offices, settings.length())?;
     committed.since = since;
     board.head("The offices have stopped; what they committed is compared with what arrived");
-    let mut failures = play.compare(&committed, &offices)?;
+    let mut failures = play.compare(&stage, &committed, &offices)?;
     board.head("Every process is asked to end");
     play.stop()?;
     let topics = play.topics(&stage)?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bridge_kafka::trial::Cluster;
 
-use crate::board::Board;
+use crate::board::{Board, NOTES};
 use crate::copies::{PARTITION_BYTES_MAX, Topics};
 use crate::deliveries::Deliveries;
 use crate::gauges::Gauges;
@@ -196,6 +196,7 @@ impl<'a> Play<'a> {
     /// Waits for the last changes, compares, and shows a row as each receiver got it. A line for each difference.
     pub(crate) fn compare(
         &mut self,
+        stage: &Stage,
         committed: &Committed,
         offices: &[Office],
     ) -> anyhow::Result<Vec<String>> {
@@ -220,6 +221,14 @@ impl<'a> Play<'a> {
                 }
             ));
             found.extend(differences);
+            let url = stage.ports.url(&subscriber(&one.department));
+            let codes = self.gauges.metrics(&url).findings();
+            let alarms = codes.into_keys().filter(|code| !NOTES.contains(&code.as_str()));
+            found.extend(
+                alarms.map(|code| {
+                    format!("a false alarm while all was honest: {} said {code}", one.department)
+                }),
+            );
         }
         for dataset in SHOWN {
             self.board.say(&format!("\n  The newest row of {dataset}, as each department received it:"));

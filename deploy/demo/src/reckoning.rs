@@ -74,7 +74,7 @@ pub(crate) fn side_by_side(dataset: &str, deliveries: &[Deliveries]) -> Vec<Stri
     let samples: Vec<_> = deliveries.iter().map(|one| one.sample(dataset)).collect();
     let columns: BTreeSet<&String> = samples.iter().flat_map(BTreeMap::keys).collect();
     let cells =
-        |texts: &mut dyn Iterator<Item = &str>| -> String { texts.map(|text| padded(text, 24)).collect() };
+        |texts: &mut dyn Iterator<Item = &str>| -> String { texts.map(|text| padded(text, 30)).collect() };
     let head = cells(&mut deliveries.iter().map(|one| one.department.as_str()));
     let mut lines = vec![format!("    {}{}", padded("", 16), head.trim_end())];
     for column in columns {

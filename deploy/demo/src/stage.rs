@@ -28,6 +28,9 @@ const TITLES: &[(&str, &str)] = &[
     ("audit", "示范省审计厅"),
 ];
 
+/// The level at which the receivers deliver.
+const PRODUCTION: &str = "level = \"witnessed\"\n";
+
 /// A file in the working folder that says that the demo made it, so that nothing else is ever removed.
 const MARK: &str = "made-by-govbridge-demo";
 
@@ -310,7 +313,8 @@ impl Stage {
         }
         for department in RECEIVERS {
             let listen = format!("\n[http]\nlisten = \"{}\"\n", self.ports.address(&subscriber(department)));
-            let text = self.subscriber_text(department, bootstrap, "progress", "rows.jsonl", &listen);
+            let text =
+                self.subscriber_text(department, bootstrap, PRODUCTION, ["progress", "rows.jsonl"], &listen);
             write(&self.of(department).join("subscriber.toml"), &text)?;
         }
         Ok(())
@@ -320,8 +324,8 @@ impl Stage {
         &self,
         department: &str,
         bootstrap: &str,
-        progress: &str,
-        rows: &str,
+        head: &str,
+        [progress, rows]: [&str; 2],
         more: &str,
     ) -> String {
         let datasets: Vec<String> = self
@@ -332,7 +336,7 @@ impl Stage {
             })
             .collect();
         format!(
-            "department = \"{department}\"\nname = \"main\"\nmode = \"stream\"\nlevel = \"witnessed\"\n\
+            "department = \"{department}\"\nname = \"main\"\nmode = \"stream\"\n{head}\
              progress = \"{progress}\"\n\n{}[sink]\njson_lines = \"{rows}\"\n\n[kafka]\n\
              \"bootstrap.servers\" = \"{bootstrap}\"\n\n[keys]\nrecipient = [\"keys/recipient.key\"]\n\n{}{more}",
             datasets.concat(),
@@ -347,14 +351,16 @@ impl Stage {
         department: &str,
         number: usize,
         bootstrap: &str,
-        logs: &Path,
+        (logs, level): (&Path, &str),
     ) -> anyhow::Result<String> {
         let mut urls = String::from("\n[log_urls]\n");
         for owner in DEPARTMENTS {
             urls.push_str(&format!("\"{}\" = \"{}\"\n", origin(owner), logs.join(owner).display()));
         }
+        // A copy does not get younger.
+        let head = format!("level = \"{level}\"\nfreshness_seconds = 3600\n");
         let (progress, rows) = (format!("check-{number}/progress"), format!("check-{number}/rows.jsonl"));
-        let text = self.subscriber_text(department, bootstrap, &progress, &rows, &urls);
+        let text = self.subscriber_text(department, bootstrap, &head, [&progress, &rows], &urls);
         fs::create_dir_all(self.of(department).join(format!("check-{number}")))?;
         let name = format!("check-{number}.toml");
         write(&self.of(department).join(&name), &text)?;
@@ -406,7 +412,9 @@ mod tests {
         let tax = read("tax/subscriber.toml");
         assert_eq!(tax["dataset"].as_array().unwrap().len(), 6);
         assert_eq!(tax["level"].as_str(), Some("witnessed"));
-        let reader = stage.configure_reader("tax", 7, "127.0.0.1:2", &stage.folder.join("copies")).unwrap();
+        let reader = stage
+            .configure_reader("tax", 7, "127.0.0.1:2", (&stage.folder.join("copies"), "signed"))
+            .unwrap();
         assert_eq!(read(&format!("tax/{reader}"))["log_urls"].as_table().unwrap().len(), 3);
     }
 

@@ -1,7 +1,5 @@
 //! The second half: copies are tampered with, one act at a time, and the receivers read each copy.
 
-use std::fs;
-
 use anyhow::Context as _;
 
 use crate::board::Board;
@@ -10,6 +8,9 @@ use crate::play::KILLED;
 use crate::stage::{DEPARTMENTS, Stage, origin};
 use crate::tamper::{ACTS, Act, Pen, Stolen};
 use crate::verdicts::{Readers, Verdict};
+
+/// Production's level: what an untouched copy is read at.
+const LEVEL: &str = "witnessed";
 
 /// What came of all acts.
 pub(crate) struct Outcome {
@@ -27,16 +28,13 @@ pub(crate) fn tamper(readers: &mut Readers<'_>, board: &Board, topics: &Topics) 
         copy_folder(&stage.of(department).join("log"), &forged.join(department))?;
     }
     let stolen = steal(stage)?;
-    let note =
-        fs::read_to_string(honest.join(KILLED).join("checkpoint")).context("the log has no checkpoint")?;
     let mut outcome = Outcome { failures: Vec::new(), acts: ACTS.len() };
     let bar = board.bar("acts", ACTS.len() as u64 + 2);
     untouched(readers, board, topics, "before the acts", &mut outcome)?;
     bar.step("untouched");
     for (number, act) in (1..).zip(ACTS) {
         let mut copy = topics.clone();
-        let done =
-            (act.run)(&mut copy, &stolen, &note).with_context(|| format!("the act \"{}\"", act.name))?;
+        let done = (act.run)(&mut copy, &stolen).with_context(|| format!("the act \"{}\"", act.name))?;
         let logs = match &done.checkpoint {
             Some(checkpoint) => {
                 write(&forged.join(KILLED).join("checkpoint"), checkpoint)?;
@@ -45,7 +43,7 @@ pub(crate) fn tamper(readers: &mut Readers<'_>, board: &Board, topics: &Topics) 
             None => &honest,
         };
         let cluster = copy.serve()?;
-        let verdicts = readers.judge(cluster.bootstrap(), logs)?;
+        let verdicts = readers.judge(cluster.bootstrap(), logs, act.level)?;
         tell(board, number, act, &done.what, &verdicts, &mut outcome);
         bar.step(act.name);
     }
@@ -78,7 +76,7 @@ fn untouched(
     let cluster = topics.serve()?;
     let honest = readers.stage.folder.join("copies/logs");
     board.say(&format!("   -  an untouched copy, {when}"));
-    for verdict in readers.judge(cluster.bootstrap(), &honest)? {
+    for verdict in readers.judge(cluster.bootstrap(), &honest, LEVEL)? {
         let clean = verdict.is_clean();
         let word = if clean { "clean".to_owned() } else { format!("FALSE ALARM: {}", verdict.codes()) };
         board.say(&format!(

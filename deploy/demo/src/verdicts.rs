@@ -95,12 +95,17 @@ impl<'a> Readers<'a> {
         Readers { stage, binary, interruption, number: 0 }
     }
 
-    /// The receivers' verdicts on a copy of the topics and a folder of copied logs.
-    pub(crate) fn judge(&mut self, bootstrap: &str, logs: &Path) -> anyhow::Result<Vec<Verdict>> {
+    /// The receivers' verdicts on a copy of the topics and a folder of copied logs, read at an assurance level.
+    pub(crate) fn judge(
+        &mut self,
+        bootstrap: &str,
+        logs: &Path,
+        level: &str,
+    ) -> anyhow::Result<Vec<Verdict>> {
         self.number += 1;
         let mut running = Vec::new();
         for department in RECEIVERS {
-            let config = self.stage.configure_reader(department, self.number, bootstrap, logs)?;
+            let config = self.stage.configure_reader(department, self.number, bootstrap, (logs, level))?;
             let name = format!("{department} check {}", self.number);
             let (report, words) = (
                 self.stage.of(department).join(format!("check-{}.json", self.number)),

@@ -3,6 +3,8 @@
 //! Where an act needs a key, the tamperer has stolen it: what is left to notice is then never a mere bad signature, but
 //! what the key's owner could not have done without anybody noticing.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail, ensure};
 
 use super::avro;
@@ -46,24 +48,35 @@ pub(crate) struct Act {
     pub(crate) name: &'static str,
     /// What a reader is expected to say: one of these codes, among others. Any finding counts as noticed.
     pub(crate) expected: &'static str,
-    pub(crate) run: fn(&mut Topics, &Stolen, &str) -> anyhow::Result<Done>,
+    /// The level at which the readers read.
+    pub(crate) level: &'static str,
+    pub(crate) run: fn(&mut Topics, &Stolen) -> anyhow::Result<Done>,
 }
 
 /// All acts, in the order of the table.
 pub(crate) const ACTS: &[Act] = &[
-    Act { name: "a bit in a ciphertext", expected: "ciphertext digest, then a hole", run: ciphertext_bit },
-    Act { name: "a bit in a header", expected: "signature, then a hole", run: header_bit },
-    Act { name: "a batch dropped", expected: "ahead, then loss", run: dropped },
-    Act { name: "two batches swapped", expected: "ahead, then loss", run: swapped },
-    Act { name: "a batch replayed", expected: "duplicate or old", run: replayed },
-    Act { name: "a batch from another topic", expected: "stream", run: spliced },
-    Act { name: "the tail cut off", expected: "the log knows more", run: tail_cut },
-    Act { name: "a forged checkpoint in a beacon", expected: "checkpoint", run: forged_in_beacon },
-    Act { name: "a forged checkpoint in the log", expected: "checkpoint", run: forged_in_log },
-    Act { name: "signed by another department", expected: "unknown key, then a hole", run: others_key },
-    Act { name: "a key wrapped for an outsider", expected: "recipients", run: outsider },
-    Act { name: "an old epoch's late write", expected: "late", run: late_write },
+    act("a bit in a ciphertext", "ciphertext digest, then a hole", ciphertext_bit),
+    act("a bit in a header", "signature, then a hole", header_bit),
+    act("a batch dropped", "ahead, then loss", dropped),
+    act("two batches swapped", "ahead, then loss", swapped),
+    act("a batch replayed", "duplicate or old", replayed),
+    act("a batch from another topic", "stream", spliced),
+    act("the tail cut off", "the log knows more", tail_cut),
+    act("a forged checkpoint in a beacon", "inclusion proof", forged_in_beacon),
+    act("a forged checkpoint in the log", "two roots for one size", forged_in_log),
+    act("signed by another department", "unknown key, then a hole", others_key),
+    Act { level: "signed", ..act("a key wrapped for an outsider", "outsider", outsider) },
+    act("an old epoch's late write", "late", late_write),
 ];
+
+/// An act whose copy is read at production's level.
+const fn act(
+    name: &'static str,
+    expected: &'static str,
+    run: fn(&mut Topics, &Stolen) -> anyhow::Result<Done>,
+) -> Act {
+    Act { name, expected, level: "witnessed", run }
+}
 
 /// The batches of a topic, each with its place among the frames.
 fn batches(frames: &[Vec<u8>]) -> anyhow::Result<Vec<(usize, Frame)>> {
@@ -104,7 +117,7 @@ fn sequence(frame: &Frame) -> anyhow::Result<i64> {
     frame.number("sequence")
 }
 
-fn ciphertext_bit(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn ciphertext_bit(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let frames = topics.frames(&stolen.topic)?;
     let (place, mut frame) = middle(frames)?;
     let range = frame.ciphertexts()?;
@@ -114,7 +127,7 @@ fn ciphertext_bit(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Resu
     Done::of(format!("one bit of the ciphertext of batch {}", sequence(&frame)?))
 }
 
-fn header_bit(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn header_bit(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let frames = topics.frames(&stolen.topic)?;
     let (place, mut frame) = middle(frames)?;
     let at = frame.fields()?.range("nonce")?.start;
@@ -123,14 +136,14 @@ fn header_bit(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<D
     Done::of(format!("one bit of the nonce in the header of batch {}", sequence(&frame)?))
 }
 
-fn dropped(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn dropped(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let frames = topics.frames(&stolen.topic)?;
     let (place, frame) = middle(frames)?;
     frames.remove(place);
     Done::of(format!("batch {} is not there", sequence(&frame)?))
 }
 
-fn swapped(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn swapped(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let frames = topics.frames(&stolen.topic)?;
     let (place, frame) = middle(frames)?;
     let (next, other) =
@@ -139,7 +152,7 @@ fn swapped(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done
     Done::of(format!("batches {} and {} in each other's place", sequence(&frame)?, sequence(&other)?))
 }
 
-fn replayed(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn replayed(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let frames = topics.frames(&stolen.topic)?;
     let (place, frame) = middle(frames)?;
     let (last, _) = batches(frames)?.pop().context("there is no batch")?;
@@ -147,7 +160,7 @@ fn replayed(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Don
     Done::of(format!("batch {} a second time, a few frames later", sequence(&frame)?))
 }
 
-fn spliced(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn spliced(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let (_, foreign) = middle(topics.frames(&stolen.neighbour_topic)?)?;
     let frames = topics.frames(&stolen.topic)?;
     let (place, _) = middle(frames)?;
@@ -155,7 +168,7 @@ fn spliced(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done
     Done::of(format!("batch {} of {} between two batches", sequence(&foreign)?, stolen.neighbour_topic))
 }
 
-fn tail_cut(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn tail_cut(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let frames = topics.frames(&stolen.topic)?;
     let all = batches(frames)?;
     let (cut, frame) = all.iter().rev().nth(2).context("the stream has too few batches")?;
@@ -175,7 +188,7 @@ fn last_beacon(frames: &[Vec<u8>]) -> anyhow::Result<(usize, Frame)> {
     bail!("no beacon holds a checkpoint: let the demo run longer")
 }
 
-fn forged_in_beacon(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn forged_in_beacon(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let frames = topics.frames(&stolen.topic)?;
     let (place, mut frame) = last_beacon(frames)?;
     let mut checkpoint = Checkpoint::read(frame.text("appended.checkpoint")?)?;
@@ -190,15 +203,17 @@ fn forged_in_beacon(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Re
     )
 }
 
-fn forged_in_log(_: &mut Topics, stolen: &Stolen, note: &str) -> anyhow::Result<Done> {
-    let mut checkpoint = Checkpoint::read(note)?;
+fn forged_in_log(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
+    let (_, frame) = last_beacon(topics.frames(&stolen.topic)?)?;
+    let mut checkpoint = Checkpoint::read(frame.text("appended.checkpoint")?)?;
     checkpoint.forge_root();
     let note = checkpoint.signed_by(&stolen.log)?;
-    let what = "another root in the checkpoint that the log serves, signed with the log's own key".to_owned();
+    let what =
+        "the log serves another root than the last beacon holds, signed with the log's own key".to_owned();
     Ok(Done { what, checkpoint: Some(note) })
 }
 
-fn others_key(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn others_key(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let frames = topics.frames(&stolen.topic)?;
     let (place, mut frame) = middle(frames)?;
     frame.sign(&stolen.neighbour)?;
@@ -209,15 +224,55 @@ fn others_key(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<D
 /// A secret that nobody looks at: whether the outsider could open it does not matter, that it is wrapped does.
 const UNSEEN: u8 = 0x5e;
 
-fn outsider(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
-    let frames = topics.frames(crate::copies::KEYS)?;
-    for bytes in frames.iter_mut() {
+/// The whole connector is the tamperer here: the record is signed, its batches name it, and they chain from each other
+/// and are signed anew. Only the log and the witnesses stood by the truth, so the readers look before they ask the log.
+fn outsider(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
+    let (section, before, after) = wrap_for_outsider(topics.frames(crate::copies::KEYS)?, stolen)?;
+    let mut digests: BTreeMap<[u8; 32], [u8; 32]> = BTreeMap::new();
+    for bytes in topics.frames(&stolen.topic)?.iter_mut() {
+        let mut frame = Frame::cut(bytes)?;
+        let honest = frame.digest()?;
+        match frame.sort() {
+            Sort::Batch => {
+                follow(&mut frame, "previous", &digests)?;
+                frame.point_to_key(&before, &after)?;
+            }
+            Sort::Beacon => {
+                follow(&mut frame, "head.digest", &digests)?;
+                follow(&mut frame, "place.head.digest", &digests)?;
+            }
+            Sort::Fence | Sort::KeyRecord | Sort::Other => continue,
+        }
+        frame.sign(&stolen.signing)?;
+        digests.insert(honest, frame.digest()?);
+        *bytes = frame.join();
+    }
+    Done::of(format!(
+        "the key of section {section} wrapped for one more; record and batches signed with the department's own key"
+    ))
+}
+
+/// Replaces a digest by what its batch became.
+fn follow(frame: &mut Frame, field: &str, digests: &BTreeMap<[u8; 32], [u8; 32]>) -> anyhow::Result<()> {
+    if !frame.fields()?.has(field) {
+        return Ok(());
+    }
+    let honest: [u8; 32] = frame.field(field)?.try_into()?;
+    digests.get(&honest).map_or(Ok(()), |digest| frame.replace(field, digest))
+}
+
+/// Adds a wrap to the stream's first key record: its section, and the record's digests before and after.
+fn wrap_for_outsider(
+    records: &mut [Vec<u8>],
+    stolen: &Stolen,
+) -> anyhow::Result<(String, [u8; 32], [u8; 32])> {
+    for bytes in records {
         let mut frame = Frame::cut(bytes)?;
         let ours = frame.sort() == Sort::KeyRecord && frame.text("dataset")? == stolen.dataset;
         if !ours {
             continue;
         }
-        let section = frame.text("section")?.to_owned();
+        let (section, before) = (frame.text("section")?.to_owned(), frame.digest()?);
         let fields = frame.fields()?;
         let wraps = (0..).take_while(|index| fields.has(&format!("wraps[{index}]"))).count();
         let mut encoding = avro::long(i64::try_from(wraps)? + 1);
@@ -230,14 +285,12 @@ fn outsider(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Don
         frame.replace("wraps", &encoding)?;
         frame.sign(&stolen.signing)?;
         *bytes = frame.join();
-        return Done::of(format!(
-            "the key of section {section} wrapped for one more, signed with the department's own key"
-        ));
+        return Ok((section, before, frame.digest()?));
     }
     bail!("there is no key record of {}", stolen.dataset)
 }
 
-fn late_write(topics: &mut Topics, stolen: &Stolen, _: &str) -> anyhow::Result<Done> {
+fn late_write(topics: &mut Topics, stolen: &Stolen) -> anyhow::Result<Done> {
     let frames = topics.frames(&stolen.topic)?;
     let (_, mut frame) = batches(frames)?.pop().context("there is no batch")?;
     let epoch = frame.number("epoch")?;
@@ -302,8 +355,8 @@ mod tests {
     fn every_act_changes_its_copy_and_nothing_else() {
         for act in ACTS {
             let (honest, mut copy) = (topics(), topics());
-            let done = (act.run)(&mut copy, &stolen(), NOTE)
-                .unwrap_or_else(|error| panic!("{}: {error:#}", act.name));
+            let done =
+                (act.run)(&mut copy, &stolen()).unwrap_or_else(|error| panic!("{}: {error:#}", act.name));
             assert!(copy != honest || done.checkpoint.is_some_and(|note| note != NOTE), "{}", act.name);
             for (topic, frames) in copy.iter() {
                 for bytes in frames {
@@ -316,7 +369,7 @@ mod tests {
     #[test]
     fn a_dropped_batch_is_missing_and_its_neighbours_are_there() {
         let mut copy = topics();
-        dropped(&mut copy, &stolen(), NOTE).unwrap();
+        dropped(&mut copy, &stolen()).unwrap();
         let left = batches(copy.frames(&stolen().topic).unwrap()).unwrap();
         let numbers: Vec<i64> = left.iter().map(|(_, frame)| sequence(frame).unwrap()).collect();
         assert_eq!(numbers.len(), 11);
@@ -326,7 +379,7 @@ mod tests {
     #[test]
     fn a_late_write_chains_from_the_head_and_names_the_old_epoch() {
         let mut copy = topics();
-        late_write(&mut copy, &stolen(), NOTE).unwrap();
+        late_write(&mut copy, &stolen()).unwrap();
         let all = batches(copy.frames(&stolen().topic).unwrap()).unwrap();
         let [.., (_, head), (_, late)] = all.as_slice() else { panic!("too few") };
         assert_eq!(late.field("previous").unwrap(), head.digest().unwrap());
@@ -336,16 +389,49 @@ mod tests {
     #[test]
     fn an_outsiders_wrap_is_added_to_those_that_are_there() {
         let mut copy = topics();
-        outsider(&mut copy, &stolen(), NOTE).unwrap();
+        outsider(&mut copy, &stolen()).unwrap();
         let frame = Frame::cut(&copy.frames(crate::copies::KEYS).unwrap()[0]).unwrap();
         assert_eq!(frame.text("wraps[0].recipient").unwrap(), "tax");
         assert_eq!(frame.text("wraps[1].recipient").unwrap(), "outsider");
     }
 
     #[test]
+    fn an_insiders_stream_is_whole_and_names_the_outsiders_record() {
+        let mut copy = topics();
+        let honest = Frame::cut(&copy.frames(crate::copies::KEYS).unwrap()[0]).unwrap().digest().unwrap();
+        // The test's batches name no record that exists; let them name this one.
+        let mut previous = [0; 32];
+        for bytes in copy.frames(&stolen().topic).unwrap() {
+            let mut frame = Frame::cut(bytes).unwrap();
+            if frame.sort() == Sort::Batch {
+                frame.replace("previous", &previous).unwrap();
+                frame.point_to_key(&[4; 32], &honest).unwrap();
+                previous = frame.digest().unwrap();
+                *bytes = frame.join();
+            }
+        }
+        outsider(&mut copy, &stolen()).unwrap();
+        let record = Frame::cut(&copy.frames(crate::copies::KEYS).unwrap()[0]).unwrap().digest().unwrap();
+        let all = batches(copy.frames(&stolen().topic).unwrap()).unwrap();
+        for two in all.windows(2) {
+            assert_eq!(two[1].1.field("previous").unwrap(), two[0].1.digest().unwrap());
+        }
+        for (_, frame) in &all {
+            let mut again = frame.clone();
+            again.point_to_key(&record, &record).unwrap();
+            assert_eq!(
+                (again.trailer == frame.trailer, again.body == frame.body),
+                (true, true),
+                "blocks and header agree"
+            );
+            assert!(frame.trailer.windows(32).any(|bytes| bytes == record), "the block names the new record");
+        }
+    }
+
+    #[test]
     fn a_stream_that_is_too_short_is_said_to_be_so() {
         let stolen = stolen();
         let mut short = Topics::of([(stolen.topic.as_str(), stream(&stolen.signing)[..3].to_vec())]);
-        assert!(dropped(&mut short, &stolen, NOTE).is_err());
+        assert!(dropped(&mut short, &stolen).is_err());
     }
 }

@@ -143,21 +143,50 @@ impl Frame {
         Ok(())
     }
 
-    /// Where a batch's ciphertexts lie in its trailer: after as many blocks as the header has sections.
-    pub(super) fn ciphertexts(&self) -> anyhow::Result<Range<usize>> {
+    /// Where a batch's section blocks lie in its trailer, as many as the header has sections.
+    fn blocks(&self) -> anyhow::Result<Vec<Range<usize>>> {
         let fields = self.fields()?;
         let sections = (0..).take_while(|index| fields.has(&format!("sections[{index}]"))).count();
         let mut front = Front(&self.trailer);
-        let mut bytes = 0_usize;
+        let mut blocks = Vec::with_capacity(sections);
         for _ in 0..sections {
             let length = front.number(4)?;
-            let block = front.take(length)?;
+            let start = self.trailer.len() - front.0.len();
+            front.take(length)?;
+            blocks.push(start..start + length);
+        }
+        Ok(blocks)
+    }
+
+    /// Where a batch's ciphertexts lie in its trailer: after the blocks.
+    pub(super) fn ciphertexts(&self) -> anyhow::Result<Range<usize>> {
+        let blocks = self.blocks()?;
+        let mut bytes = 0_usize;
+        for range in &blocks {
+            let block = self.trailer.get(range.clone()).unwrap_or_default();
             let range = Fields::of(shapes::SECTION_BLOCK, block)?.range("ciphertext_bytes")?;
             let (length, _) = avro::read_long(block.get(range).unwrap_or_default())?;
             bytes = bytes.saturating_add(usize::try_from(length)?);
         }
-        ensure!(front.0.len() == bytes, "the ciphertexts are not as long as the blocks say");
-        Ok(self.trailer.len() - bytes..self.trailer.len())
+        let start = blocks.last().map_or(0, |last| last.end);
+        ensure!(self.trailer.len() - start == bytes, "the ciphertexts are not as long as the blocks say");
+        Ok(start..self.trailer.len())
+    }
+
+    /// Lets a batch's blocks name another key record, and its header the changed blocks.
+    pub(super) fn point_to_key(&mut self, from: &[u8; 32], to: &[u8; 32]) -> anyhow::Result<()> {
+        for (index, block) in self.blocks()?.into_iter().enumerate() {
+            let bytes = self.trailer.get_mut(block).context("a block beyond the trailer")?;
+            let range = Fields::of(shapes::SECTION_BLOCK, bytes)?.range("key_record")?;
+            let named = bytes.get_mut(range).context("a digest beyond the block")?;
+            if named != from {
+                continue;
+            }
+            named.copy_from_slice(to);
+            let digest = sha256(&[b"govbridge/v1/section-block\0", bytes]);
+            self.replace(&format!("sections[{index}]"), &digest)?;
+        }
+        Ok(())
     }
 }
 
