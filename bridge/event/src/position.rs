@@ -3,6 +3,7 @@
 use crate::IncarnationNumber;
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 /// Longest native token, in bytes (an LSN, a GTID set).
 pub const TOKEN_BYTES_MAX: usize = 4096;
@@ -14,9 +15,10 @@ pub struct PositionError {
     bytes: usize,
 }
 
-/// The engine's own name of a position (LSN, GTID): kept for people and for the engine, never compared.
+/// The engine's own name of a position (LSN, GTID): kept for people and for the engine, never compared. A copy shares the
+/// bytes: every row of a transaction has the same one.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Token(Box<[u8]>);
+pub struct Token(Arc<[u8]>);
 
 impl Token {
     /// A token of at most [`TOKEN_BYTES_MAX`] bytes.
