@@ -220,6 +220,14 @@ impl Process {
         }
     }
 
+    /// Waits for its end: the exit status, and all that it has said.
+    pub fn end(self) -> (ExitStatus, String) {
+        let (path, skip) = (self.words.clone(), self.said_before);
+        let status = self.wait();
+        let all = std::fs::read(path).unwrap();
+        (status, String::from_utf8_lossy(all.get(skip..).unwrap_or_default()).into_owned())
+    }
+
     /// SIGTERM; the exit status, and how long the process took to end.
     pub fn stop(self) -> (ExitStatus, Duration) {
         let begun = Instant::now();
@@ -478,6 +486,43 @@ impl Scene {
     pub fn witness_with(&self, department: &str, environment: &[(&str, &str)]) -> Process {
         let words = ["witness", "--config", "witness.toml"];
         Process::start(&self.binary, "witness", &self.witness_folder(department), &words, environment)
+    }
+
+    /// Writes the configuration of a receiving department's subscriber. `more` are lines that stand at its head.
+    pub fn make_subscriber(&self, department: &str, more: &str) {
+        let folder = self.folder().join(department);
+        std::fs::create_dir_all(&folder).unwrap();
+        let datasets = self
+            .datasets
+            .iter()
+            .map(|dataset| format!("[[dataset]]\ndepartment = \"tax\"\ndataset = \"{dataset}\"\n"));
+        let text = format!(
+            "department = \"{department}\"\nname = \"main\"\nprogress = \"progress\"\n{more}\n{}[sink]\njson_lines = \"rows.jsonl\"\n\
+             {}[keys]\nrecipient = [\"../keys/{department}-recipient.key\"]\n{}[http]\nlisten = \"127.0.0.1:0\"\n",
+            datasets.collect::<String>(),
+            self.kafka_section(),
+            self.trust_section()
+        );
+        std::fs::write(folder.join("subscriber.toml"), text).unwrap();
+    }
+
+    /// Starts a department's subscriber.
+    pub fn subscriber(&self, department: &str) -> Process {
+        self.subscriber_with(department, &[])
+    }
+
+    /// Starts a department's subscriber with variables in its environment.
+    pub fn subscriber_with(&self, department: &str, environment: &[(&str, &str)]) -> Process {
+        let words = ["subscriber", "--config", "subscriber.toml"];
+        Process::start(&self.binary, "subscriber", &self.folder().join(department), &words, environment)
+    }
+
+    /// The lines that a department's subscriber has delivered whole.
+    pub fn rows(&self, department: &str) -> Vec<String> {
+        let text =
+            std::fs::read_to_string(self.folder().join(department).join("rows.jsonl")).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(str::to_owned).collect()
     }
 
     /// Starts the connector.

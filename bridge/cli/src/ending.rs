@@ -7,9 +7,10 @@
 //! | 3 | something outside is away or held by another process; the same start may succeed later |
 
 use crate::exit::{Exit, Refusal};
-use bridge_kafka::Disposition as KafkaDisposition;
+use bridge_kafka::{Disposition as KafkaDisposition, FetchError};
 use bridge_ledger::{AppendError, OpenError, WitnessError};
 use bridge_pipeline::ConnectorError;
+use bridge_subscriber::{DeliverError, RunError};
 use connectors_source::SourceError;
 
 /// A log that could not be made or opened.
@@ -74,4 +75,19 @@ fn of_append(error: &AppendError) -> Exit {
         AppendError::LostLog { .. } | AppendError::Disk { .. } | AppendError::Ended => Exit::Unavailable,
         _ => Exit::Negative,
     }
+}
+
+/// A subscriber that ended by itself, or could not check.
+pub(crate) fn of_subscriber(error: &RunError) -> Refusal {
+    let exit = match error {
+        RunError::Settings(_) | RunError::Properties(_) => Exit::Usage,
+        RunError::Deliver(error) => match error {
+            DeliverError::Locked { .. } | DeliverError::Disk { .. } => Exit::Unavailable,
+            _ => Exit::Usage,
+        },
+        RunError::Fetch(FetchError::OutOfRange { .. } | FetchError::Damaged { .. }) => Exit::Negative,
+        RunError::NoPlace { .. } | RunError::Halted(_) => Exit::Negative,
+        _ => Exit::Unavailable,
+    };
+    Refusal::coded(exit, error)
 }

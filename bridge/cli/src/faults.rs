@@ -89,6 +89,26 @@ impl bridge_pipeline::Probe for Faults {
     }
 }
 
+impl bridge_subscriber::Probe for Faults {
+    fn reach(&self, point: bridge_subscriber::Point) -> Result<(), bridge_subscriber::Interrupted> {
+        Faults::at(self, subscriber_point(point));
+        Ok(())
+    }
+}
+
+fn subscriber_point(point: bridge_subscriber::Point) -> &'static str {
+    use bridge_subscriber::Point;
+    match point {
+        Point::AfterFetch => "after-fetch",
+        Point::AfterVerify => "after-verify",
+        Point::AfterOpen => "after-open",
+        Point::BeforeFsync => "before-fsync",
+        Point::AfterFsync => "after-fsync",
+        Point::BeforeProgress => "before-progress",
+        Point::AfterProgress => "after-progress",
+    }
+}
+
 /// Ends this process as kill -9 does: nothing is written any more, no destructor runs.
 fn end() -> ! {
     let _ = kill_process(getpid(), Signal::KILL);
@@ -126,7 +146,8 @@ fn names() -> Vec<String> {
     let points = Point::ALL.iter().map(|point| point.name().to_owned());
     let fates = ["lost", "full", "reported", "killed"];
     let writes = ACTS.iter().flat_map(|act| fates.map(|fate| format!("disk-{}-{fate}", act_name(*act))));
-    points.chain(writes).collect()
+    let receiving = bridge_subscriber::Point::ALL.iter().map(|point| subscriber_point(*point).to_owned());
+    points.chain(receiving).chain(writes).collect()
 }
 
 #[cfg(test)]

@@ -100,7 +100,6 @@ pub(crate) fn read_signing(
 }
 
 /// Reads a recipient's private key, with its name.
-#[allow(dead_code, reason = "the subscriber's command reads recipient keys")]
 pub(crate) fn read_recipient(
     path: &Path,
     passphrase: &PassphraseFrom,

@@ -18,6 +18,7 @@ mod keygen;
 mod log;
 mod output;
 mod outside;
+mod subscriber;
 mod trust;
 mod witness;
 
@@ -37,6 +38,7 @@ To begin:
   govbridge trust --help       say whose they are, and who may change that
   govbridge contract --help    say what a dataset promises to whom
   govbridge connector --help   send a database's changes
+  govbridge subscriber --help  receive, verify and deliver them
   govbridge witness --help     cosign other departments' logs";
 
 #[derive(Parser)]
@@ -55,6 +57,7 @@ enum Command {
     Log(log::Args),
     Connector(connector::Args),
     Witness(witness::Args),
+    Subscriber(subscriber::Args),
     Inspect(inspect::Args),
 }
 
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Log(args) => log::run(args),
         Command::Connector(args) => connector::run(args),
         Command::Witness(args) => witness::run(args),
+        Command::Subscriber(args) => subscriber::run(args),
         Command::Inspect(args) => inspect::run(args),
     };
     done.unwrap_or_else(|error| {

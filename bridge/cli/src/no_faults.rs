@@ -21,3 +21,9 @@ impl Faults {
 impl bridge_pipeline::Probe for Faults {
     fn at(&self, _point: bridge_pipeline::Point) {}
 }
+
+impl bridge_subscriber::Probe for Faults {
+    fn reach(&self, _point: bridge_subscriber::Point) -> Result<(), bridge_subscriber::Interrupted> {
+        Ok(())
+    }
+}

@@ -105,16 +105,17 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Words {
     /// What is logged on stderr: a level (error, warn, info, debug, trace), or more exactly `bridge_kafka=debug,info`
-    #[arg(long, value_name = "FILTER", default_value = "info")]
-    log: String,
+    /// [default: info]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
 }
 
 impl Words {
     /// Begins to log: lines for people on a terminal, JSON lines elsewhere. Rows' values are never in them.
     pub(crate) fn begin(&self) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_new(&self.log).map_err(|error| {
-            Refusal::usage(format!("--log {}: {error}", self.log))
-                .remedy("write a level, or target=level,level")
+        let words = self.log.as_deref().unwrap_or("info");
+        let filter = EnvFilter::try_new(words).map_err(|error| {
+            Refusal::usage(format!("--log {words}: {error}")).remedy("write a level, or target=level,level")
         })?;
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let begun = if std::io::stderr().is_terminal() {
@@ -123,6 +124,13 @@ impl Words {
             lines.json().flatten_event(true).try_init()
         };
         begun.map_err(|error| Refusal::unavailable(format!("logging could not be started: {error}")).into())
+    }
+}
+
+impl Words {
+    /// The same, and only if a filter was given.
+    pub(crate) fn begin_if_asked(&self) -> anyhow::Result<()> {
+        if self.log.is_some() { self.begin() } else { Ok(()) }
     }
 }
 

@@ -34,6 +34,6 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    configuration connector contract contract_refusals door inspect keygen keygen_refusals log trust_first_version
-    trust_next_version trust_refusals witness
+    configuration connector contract contract_refusals door inspect keygen keygen_refusals log subscriber
+    trust_first_version trust_next_version trust_refusals witness
 }

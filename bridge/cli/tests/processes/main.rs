@@ -12,6 +12,7 @@ mod connector;
 #[allow(dead_code, unreachable_pub, reason = "tests/process.rs has hands that only other tests need")]
 #[path = "../../../../tests/process.rs"]
 mod process;
+mod subscriber;
 mod witness;
 
 use bridge_kafka::trial::Cluster;
