@@ -27,7 +27,7 @@ impl Token {
         if bytes.len() > TOKEN_BYTES_MAX {
             Err(PositionError { bytes: bytes.len() })
         } else {
-            Ok(Token(bytes))
+            Ok(Token(bytes.into()))
         }
     }
 
