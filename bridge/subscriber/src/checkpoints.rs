@@ -19,6 +19,10 @@ const BETWEEN: Duration = Duration::from_secs(1);
 /// How long a log that did not answer is left alone.
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// A log is left alone for so many times as long as it took to answer: one that answers slowly must not hold up the
+/// delivery of everything else by more than about a tenth.
+const REST: u32 = 10;
+
 /// Two checkpoints of one log that cannot both be honest, as signed notes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
@@ -114,10 +118,13 @@ impl Checkpoints {
         if new.size <= old.size || (waiting && !now) {
             return Ok(None);
         }
+        let asked = Instant::now();
+        let compared = compare(old, new, log);
+        let rest = asked.elapsed().saturating_mul(REST);
         self.asked = Some(Instant::now());
-        match compare(old, new, log) {
+        match compared {
             Compared::Consistent => {
-                (self.wait, self.said) = (BETWEEN, false);
+                (self.wait, self.said) = (BETWEEN.max(rest), false);
                 self.compared.clone_from(&self.newest);
                 Ok(None)
             }
@@ -129,7 +136,7 @@ impl Checkpoints {
                 Err(conflict("VER074", what, old_note, note))
             }
             Compared::Unknown(reason) => {
-                self.wait = PAUSE;
+                self.wait = PAUSE.max(rest);
                 let what =
                     format!("the log could not be asked whether its checkpoints are consistent: {reason}");
                 Ok((!std::mem::replace(&mut self.said, true)).then(|| Found::note("VER075", what)))
@@ -149,12 +156,14 @@ fn compare(old: &Checkpoint, new: &Checkpoint, log: &TileReader) -> Compared {
         Ok(proof) => proof,
         Err(error) => return Compared::Unknown(error.to_string()),
     };
-    if old.size == 0 || verify_consistency(old.size, &old.root, new.size, &new.root, &proof).is_ok() {
+    let leads_from = |root: &Digest| verify_consistency(old.size, root, new.size, &new.root, &proof).is_ok();
+    if old.size == 0 || leads_from(&old.root) {
         return Compared::Consistent;
     }
-    // Tiles that do not even lead to the signed root are the server's fault, not the log's.
-    match tree_root(new.size, &hashes) {
-        Ok(root) if root == new.root => Compared::Forked,
+    // A fork is only what the signed root itself proves: the new tree begins with another tree of the old size. Whatever
+    // else the tiles say is their server's fault, and a server is nobody who could accuse a log.
+    match tree_root(old.size, &hashes) {
+        Ok(root) if root != old.root && leads_from(&root) => Compared::Forked,
         Ok(_) => Compared::Unknown("its tiles do not lead to the signed root".to_owned()),
         Err(error) => Compared::Unknown(error.to_string()),
     }
