@@ -89,7 +89,7 @@ impl Records {
         self.keys.get(digest).cloned()
     }
 
-    /// The rewraps that name a key record; their signatures are not verified yet.
+    /// The rewraps of a key record, each once.
     pub(crate) fn rewraps(&self, digest: &Digest) -> &[Vec<u8>] {
         self.rewraps.get(digest).map(Vec::as_slice).unwrap_or_default()
     }
@@ -187,14 +187,31 @@ impl Records {
         refused
     }
 
+    /// The signature first: whoever may write here could otherwise fill the list with rubbish, or with copies, and keep
+    /// out the one rewrap that somebody waits for.
     fn take_rewrap(&mut self, bytes: &[u8], clear: &Rewrap) -> Vec<Found> {
-        if self.keys.contains_key(&clear.key_record) {
-            let known = self.rewraps.entry(clear.key_record).or_default();
-            if known.len() < REWRAPS_MAX {
-                known.push(bytes.to_vec());
+        let Some(record) = self.keys.get(&clear.key_record) else { return Vec::new() };
+        let terms = &record.content().terms;
+        let dataset = Subscribed { department: terms.department.clone(), dataset: terms.dataset.clone() };
+        let origins = match self.newest.get(&dataset) {
+            Some((origin, _)) => vec![origin.clone()],
+            None => self.origins_of(&dataset.department),
+        };
+        let mut refused = Vec::new();
+        for origin in &origins {
+            let signers = OriginSigners { trust: &self.trust, origin };
+            match Rewrap::verify(bytes, &signers, record).into_verified() {
+                Ok(_) => {
+                    let known = self.rewraps.entry(clear.key_record).or_default();
+                    if known.len() < REWRAPS_MAX && known.iter().all(|one| one != bytes) {
+                        known.push(bytes.to_vec());
+                    }
+                    return Vec::new();
+                }
+                Err(findings) => refused = dropped(&findings),
             }
         }
-        Vec::new()
+        refused
     }
 
     fn take_contract(&mut self, bytes: &[u8]) -> Vec<Found> {
@@ -212,8 +229,14 @@ impl Records {
         };
         match self.promise(&department, &record, bytes) {
             Ok(Some((dataset, promise))) => {
+                let digest = promise.contract.digest();
+                if self.contracts.contains_key(&digest) {
+                    // The digest is the contract file's alone: a second record with other schemas must not take the
+                    // place of the first, and a copy of an older record does not make it the newest.
+                    return Vec::new();
+                }
                 let promise = Arc::new(promise);
-                self.contracts.insert(promise.contract.digest(), Arc::clone(&promise));
+                self.contracts.insert(digest, Arc::clone(&promise));
                 let origin = promise.contract.origin().clone();
                 let entry = self.newest.entry(dataset).or_insert_with(|| (origin, Arc::clone(&promise)));
                 entry.1 = promise;
