@@ -206,6 +206,15 @@ impl Flow {
             merge.whole(member, Line { json, transaction: 0, commit_time: 0 }, bytes);
         }
         let whole = header.kind == Kind::Snapshot;
+        let first = Turn { incarnation, commit: header.first.mark.commit };
+        if !whole && header.rows() > 0 && merge.is_past(member, first) {
+            // The merge has let other streams' rows go past it already: its own would come too late, or never.
+            let what = format!(
+                "the batch has rows of commit {}, and the stream has said before that it was complete up to there",
+                first.commit
+            );
+            return Err(Found::halt("VER086", what).into());
+        }
         each_row(batch, sections, |leaf, rows, head| {
             let mut json = Vec::new();
             json::row(&mut json, words, leaf, rows);

@@ -110,6 +110,12 @@ impl<R> Merge<R> {
         }
     }
 
+    /// Whether the stream has said that it is complete up to this transaction's end: none of its rows may come after that.
+    pub(crate) fn is_past(&self, stream: usize, turn: Turn) -> bool {
+        let queue = self.streams.get(stream);
+        queue.and_then(|queue| queue.resolved).is_some_and(|resolved| resolved.holds(turn))
+    }
+
     /// The stream's rows of a transaction that will never end are taken back.
     pub(crate) fn void(&mut self, stream: usize, void: Turn) {
         let Some(queue) = self.streams.get_mut(stream) else { return };
