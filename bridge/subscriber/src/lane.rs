@@ -13,6 +13,7 @@ use bridge_chain::{Machine, Place, State};
 use bridge_envelope::{Expected, Header, Verified};
 use bridge_event::{Offset, Sequence};
 use bridge_suite::{Digest, KeyId};
+use bridge_trust::Validity;
 
 use crate::freshness::Seen;
 use crate::merge::Resolved;
@@ -91,6 +92,9 @@ pub(crate) struct Lane {
     proven: VecDeque<(Sequence, u64)>,
     /// The log index proven before the progress that this lane began from.
     proven_before: Option<u64>,
+    /// The largest log that a beacon has proven on the way to [`Lane::next`]: whatever the stream holds after that beacon
+    /// stands in the log behind it.
+    log_size: u64,
 }
 
 impl Lane {
@@ -125,7 +129,18 @@ impl Lane {
             signers: VecDeque::new(),
             proven: VecDeque::new(),
             proven_before: None,
+            log_size: 0,
         }
+    }
+
+    /// A beacon proved a log of this size, and everything after the beacon is appended later.
+    pub(crate) fn log_reaches(&mut self, size: u64) {
+        self.log_size = self.log_size.max(size);
+    }
+
+    /// Whether the log had gone on past a key's end before the record that is read now was written.
+    pub(crate) fn is_over(&self, valid: Validity) -> bool {
+        valid.until.is_some_and(|until| until.0 < self.log_size)
     }
 
     /// The place right after the last record that was read.
@@ -297,6 +312,8 @@ impl Lane {
     pub(crate) fn rewind(&mut self, before: Place) {
         self.machine = Machine::from_state(self.machine.genesis(), before.state);
         self.next = before.offset;
+        // What was proven further on says nothing of records before it; the beacons on the way say it again.
+        self.log_size = 0;
     }
 
     fn read_again(&mut self) {
@@ -368,6 +385,7 @@ impl Lane {
     /// Goes on from a stored progress.
     pub(crate) fn restore(&mut self, progress: &StreamProgress) {
         self.proven_before = progress.proven;
+        self.log_size = progress.proven.map_or(0, |index| index.saturating_add(1));
         self.unfinished = progress.unfinished;
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bridge_chain::Place;
-use bridge_envelope::{Beacon, Expected, verify_beacon};
+use bridge_envelope::{Attested, Beacon, Expected, verify_beacon};
 use bridge_event::{Offset, Origin, Partition, StreamId};
 use bridge_kafka::{Bounds, Fetcher, Reading};
 use bridge_ledger::TileReader;
@@ -238,6 +238,8 @@ impl Flow {
         fetcher.assign(vec![Reading { topic, partition, offset: Offset(low) }])?;
         let signers = OriginSigners { trust: &self.trust, origin: &expected.origin };
         let mut places = Vec::new();
+        // The largest log that was proven up to here: what follows of a key that was over by then is a thief's.
+        let mut log_size = 0;
         let mut deadline = Instant::now() + ASK;
         loop {
             match fetcher.next(Duration::from_millis(100)) {
@@ -246,8 +248,13 @@ impl Flow {
                         return Ok(places);
                     }
                     deadline = Instant::now() + ASK;
-                    if let Ok(beacon) = verify_beacon(&record.bytes, &signers, expected).into_verified() {
-                        places.extend(usable(beacon.content(), &source.judge, record.offset, bounds));
+                    if let Ok(beacon) = verify_beacon(&record.bytes, &signers, expected).into_verified()
+                        && !self.is_over(expected, &beacon, log_size)
+                        && let Some((place, size)) =
+                            usable(beacon.content(), &source.judge, record.offset, bounds)
+                    {
+                        log_size = log_size.max(size);
+                        places.push(place);
                     }
                     if record.offset.0 + 1 >= high {
                         return Ok(places);
@@ -262,11 +269,21 @@ impl Flow {
             }
         }
     }
+
+    /// Whether a key that signed the beacon was over when the log had this size.
+    fn is_over(&self, expected: &Expected, beacon: &Attested<Beacon>, log_size: u64) -> bool {
+        let until = |key| {
+            let term = self.trust.signing_key(&expected.stream.department, &expected.origin, key)?;
+            term.valid.until
+        };
+        beacon.signers().iter().filter_map(until).any(|until| until.0 < log_size)
+    }
 }
 
 /// A beacon's place, when its head is in the log: the proven entry is this head, or a later batch that the reading from
-/// the place runs into. The place lies before the beacon, and what follows it is still there.
-fn usable(beacon: &Beacon, judge: &Judge, offset: Offset, bounds: Bounds) -> Option<Place> {
+/// the place runs into. The place lies before the beacon, and what follows it is still there. With it the size of the log
+/// that was proven.
+fn usable(beacon: &Beacon, judge: &Judge, offset: Offset, bounds: Bounds) -> Option<(Place, u64)> {
     let proven = judge.prove(beacon.appended.as_ref()?).ok()?;
     let place = bridge_chain::Place::of(&beacon.place);
     let head_is_logged = match place.state.head {
@@ -274,7 +291,8 @@ fn usable(beacon: &Beacon, judge: &Judge, offset: Offset, bounds: Bounds) -> Opt
         Some((sequence, digest)) if sequence == proven.entry.sequence => digest == proven.entry.digest,
         Some((sequence, _)) => sequence < proven.entry.sequence,
     };
-    (head_is_logged && bounds.low <= place.offset && place.offset <= offset).then_some(place)
+    let good = head_is_logged && bounds.low <= place.offset && place.offset <= offset;
+    good.then_some((place, proven.under.checkpoint.size))
 }
 
 /// A place outside of the topic: before it, retention was faster than the reading; behind it, the topic was cut.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bridge_chain::{Input, Step};
 use bridge_envelope::{
-    Attested, Beacon, Finding, FrameKind, Verified, verify_batch, verify_beacon, verify_fence,
+    Attested, Beacon, Fence, Finding, FrameKind, Verified, verify_batch, verify_beacon, verify_fence,
 };
 use bridge_event::LogIndex;
 use bridge_kafka::Fetched;
@@ -23,7 +23,7 @@ use crate::{Found, Level, Point};
 /// A frame whose signatures are right and that belongs to this stream.
 enum Signed {
     Batch(Box<Verified>),
-    Fence(bridge_event::Epoch),
+    Fence(Box<Attested<Fence>>),
     Beacon(Box<Attested<Beacon>>),
 }
 
@@ -38,10 +38,14 @@ impl Flow {
             Ok(signed) => signed,
             Err(findings) => return self.refused(lane.expected.stream.clone(), record, &findings),
         };
+        if let Some(found) = self.outlived(lane, &signed) {
+            return Err(found.into());
+        }
         match signed {
             Signed::Batch(batch) => self.batch(index, record, *batch),
-            Signed::Fence(epoch) => {
+            Signed::Fence(fence) => {
                 let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
+                let epoch = fence.content().epoch;
                 of_step(lane.machine.step(&Input::Fence { epoch })).map_or(Ok(()), |found| Err(found.into()))
             }
             Signed::Beacon(beacon) => self.beacon(index, &beacon),
@@ -57,7 +61,7 @@ impl Flow {
                 .map(|batch| Signed::Batch(Box::new(batch))),
             Some(FrameKind::Fence) => {
                 let fence = verify_fence(bytes, &signers, expected).into_verified()?;
-                Ok(Signed::Fence(fence.content().epoch))
+                Ok(Signed::Fence(Box::new(fence)))
             }
             Some(FrameKind::Beacon) => {
                 let beacon = verify_beacon(bytes, &signers, expected).into_verified()?;
@@ -67,6 +71,30 @@ impl Flow {
                 expected: "a batch, a fence or a beacon",
             })]),
         }
+    }
+
+    /// A frame of a key whose part of the log was over before the frame was written: only a thief of an old key still
+    /// signs with it, so it is dropped, and cannot end an epoch, resolve a position or halt anybody.
+    fn outlived(&self, lane: &Lane, signed: &Signed) -> Option<Found> {
+        let (keys, opened) = match signed {
+            Signed::Batch(batch) => (batch.signers(), None),
+            Signed::Fence(fence) => (fence.signers(), Some(fence.content().log_index)),
+            Signed::Beacon(beacon) => (beacon.signers(), None),
+        };
+        let (department, origin) = (&lane.expected.stream.department, &lane.expected.origin);
+        keys.iter().find_map(|key| {
+            // An operator's key has no range of its own.
+            let valid = self.trust.signing_key(department, origin, key)?.valid;
+            let outside = opened.is_some_and(|index| !valid.covers(index));
+            (outside || lane.is_over(valid)).then(|| {
+                Found::drop(
+                    "VER076",
+                    format!(
+                        "the frame is signed by key {key}, whose part of the log was over before it came"
+                    ),
+                )
+            })
+        })
     }
 
     /// Tells all findings of a refused record; the last one comes back with the consequence of all.
@@ -169,6 +197,7 @@ impl Flow {
             match proven {
                 Some(Ok(proven)) => {
                     seen.cosigned = proven.under.cosigned;
+                    lane.log_reaches(proven.under.checkpoint.size);
                     told = self.proven(index, source, &proven)?;
                 }
                 Some(Err(found)) if found.halts() => return Err(found.into()),

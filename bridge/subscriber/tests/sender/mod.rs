@@ -458,6 +458,19 @@ impl Sender {
         note.format()
     }
 
+    /// The root of the whole log.
+    pub fn root(&self) -> Digest {
+        let mut tree = Frontier::new();
+        self.entries.iter().for_each(|entry| drop(tree.append(leaf_hash(entry)).unwrap()));
+        tree.root()
+    }
+
+    /// Back to an earlier newest entry of a stream: what was sealed since was never appended.
+    pub fn forget_entry(&mut self, stream: usize, newest: Option<(LogIndex, Vec<u8>)>) {
+        self.streams[stream].previous_index = newest.as_ref().map(|(index, _)| *index);
+        self.streams[stream].newest_entry = newest;
+    }
+
     /// The log as a directory of tiles, as its connector publishes it.
     pub fn write_log(&self, folder: &Path) {
         let width = u16::try_from(self.entries.len()).unwrap();
