@@ -11,6 +11,10 @@ use bridge_event::{Epoch, LogIndex, Origin, Sequence, StreamId};
 use bridge_suite::Digest;
 use serde::{Deserialize, Serialize};
 
+/// Most streams of one log: 16,384, far more than a department's tables. A witness keeps at most 512 bytes of each, 8 MiB
+/// of the 64 that its state may have: a log cannot grow a state that the next start could not read.
+const STREAMS_MAX: usize = 16_384;
+
 /// The newest batch entry of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainHead {
@@ -93,6 +97,14 @@ pub enum Violation {
         /// Its epoch.
         found: Epoch,
     },
+    /// A stream more than a log may have.
+    #[error("entry {index} begins the stream {stream}, and a log has at most {STREAMS_MAX}")]
+    Streams {
+        /// Where it stands.
+        index: LogIndex,
+        /// The stream.
+        stream: StreamId,
+    },
     /// An epoch entry that does not rise.
     #[error("entry {index} opens epoch {found}, and {newest} was open")]
     EpochNotHigher {
@@ -156,6 +168,9 @@ impl Chains {
                 sequence: batch.sequence,
                 first: head.index,
             });
+        }
+        if head.is_none() && self.heads.len() >= STREAMS_MAX {
+            return Err(Violation::Streams { index, stream: stream() });
         }
         let wanted =
             head.map_or(Some(Sequence(0)), |head| head.sequence.next()).unwrap_or(Sequence(u64::MAX));
@@ -373,6 +388,22 @@ mod tests {
         for bad in [&b""[..], b"\x09", b"\x02rubbish"] {
             assert!(matches!(chains.take(bad), Err(Violation::Malformed { index: LogIndex(2), .. })));
         }
+    }
+
+    #[test]
+    fn a_log_cannot_begin_so_many_streams_that_a_state_could_not_be_read_again() {
+        let mut chains = Chains::new(origin());
+        let long = "d".repeat(50);
+        for number in 0..STREAMS_MAX {
+            let entry = batch(&chains, &stream(&format!("{long}-{number}")), 1);
+            chains.take(&entry.encode().unwrap()).unwrap();
+        }
+        let more = batch(&chains, &stream("one-more"), 1).encode().unwrap();
+        assert!(matches!(chains.take(&more), Err(Violation::Streams { .. })));
+        let known = batch(&chains, &stream(&format!("{long}-7")), 1).encode().unwrap();
+        chains.take(&known).unwrap();
+        let bytes = crate::stored::write("kind", &chains.record()).unwrap().len() as u64;
+        assert!(bytes < crate::stored::STORED_BYTES_MAX, "{bytes}");
     }
 
     #[test]
