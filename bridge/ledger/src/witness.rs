@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bridge_event::{LogIndex, Origin, UnixMicros};
@@ -45,8 +45,13 @@ pub struct WatchedLog {
     pub tiles: Option<TileReader>,
 }
 
+/// Requests of one log that are judged or wait for their turn; a quarter of those of all logs together. A log whose
+/// entries take long to read so keeps its own requests waiting and nobody else's.
+const WAITING_MAX: usize = 64;
+
 struct Watched {
     log: WatchedLog,
+    waiting: AtomicUsize,
     /// Held while a request is judged and stored, which can take as long as reading the log's entries.
     state: Mutex<State>,
     /// The newest cosigned checkpoint, for readers: they do not wait for a request.
@@ -132,7 +137,10 @@ impl Witness {
             let state = State::read(&log.origin, &content)
                 .map_err(|reason| damaged(format!("the state of {}: {reason}", log.origin)))?;
             let shown = Mutex::new(shown(&state));
-            watched.insert(log.origin.to_string(), Watched { log, state: Mutex::new(state), shown });
+            watched.insert(
+                log.origin.to_string(),
+                Watched { log, waiting: AtomicUsize::new(0), state: Mutex::new(state), shown },
+            );
         }
         let ended = AtomicBool::new(false);
         Ok(Witness { dir: dir.to_owned(), disk, lock, signer, logs: watched, ended })
@@ -147,6 +155,13 @@ impl Witness {
         let request = AddCheckpoint::parse(body).map_err(Refusal::Malformed)?;
         let origin = &request.checkpoint().origin;
         let watched = self.logs.get(origin).ok_or_else(|| Refusal::UnknownOrigin(origin.clone()))?;
+        // A stranger's request does not come as far as the queue.
+        if let Err(refusal) = request.judge(&watched.log.keys, None)
+            && matches!(refusal, Refusal::Malformed(_) | Refusal::UnknownOrigin(_) | Refusal::NotSigned(_))
+        {
+            return Err(refusal.into());
+        }
+        let _turn = Turn::take(&watched.waiting).ok_or(RefuseError::Busy)?;
         // One at a time: reading the newest checkpoint and storing the next one is a single act. A panic while it was
         // held has stored nothing, or a whole state.
         let Watched { log, state, .. } = watched;
@@ -224,6 +239,23 @@ impl Witness {
             self.ended.store(true, Ordering::Release);
             RefuseError::Disk(error)
         })
+    }
+}
+
+/// A place in the queue of one log.
+struct Turn<'a>(&'a AtomicUsize);
+
+impl<'a> Turn<'a> {
+    fn take(waiting: &'a AtomicUsize) -> Option<Turn<'a>> {
+        let one_more = |count: usize| (count < WAITING_MAX).then_some(count.saturating_add(1));
+        waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
+        Some(Turn(waiting))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -10,10 +10,12 @@
 )]
 
 use std::fs;
+use std::net::TcpListener;
+use std::time::Duration;
 
 use bridge_envelope::Entry;
 use bridge_event::{Sequence, UnixMicros};
-use bridge_ledger::{Act, Chains, Disk, Disposition, Fault, WatchedLog, Witness};
+use bridge_ledger::{Act, Chains, Disk, Disposition, Fault, TileReader, WatchedLog, Witness};
 use bridge_suite::{Digest, Role, SigningKey, sha256};
 use bridge_tlog::{AddCheckpoint, Checkpoint, NoteSigner, SignedCheckpoint, parse_cosignatures};
 
@@ -113,6 +115,44 @@ fn of_sixty_four_requests_at_once_one_is_cosigned() {
     );
     let long = http(&url, &long);
     assert!(long.starts_with("HTTP/1.1 400"), "{long}");
+}
+
+#[test]
+fn a_log_whose_entries_take_for_ever_keeps_no_other_log_waiting() {
+    let house = House::new();
+    let stalled = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", stalled.local_addr().unwrap());
+    let tiles = TileReader::http(&address, Duration::from_secs(60)).unwrap();
+    let slow = WatchedLog { origin: origin(), keys: log_keys(), tiles: Some(tiles) };
+    let other = "gov.example/health/main";
+    Witness::add_log(&house.witness_dir(), &other.parse().unwrap(), &holder()).unwrap();
+    let signer = NoteSigner::log(other, SigningKey::from_seed(Role::Log, [9; 32])).unwrap();
+    let keys = vec![signer.verifier().clone()];
+    let quick = WatchedLog { origin: other.parse().unwrap(), keys, tiles: None };
+    let witness =
+        Witness::open(&house.witness_dir(), &holder(), witness_signer(1), vec![slow, quick], Disk::real());
+    let url = serve_witness(witness.unwrap());
+
+    let body = house.sketch().good(1).request(0, 1);
+    let ask = |body: &str| {
+        format!(
+            "POST /add-checkpoint HTTP/1.1\r\nhost: w\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let (answered, answers) = std::sync::mpsc::channel();
+    for _ in 0..300 {
+        let (url, request, answered) = (url.clone(), ask(&body), answered.clone());
+        std::thread::spawn(move || answered.send(http(&url, &request)));
+    }
+    for refused in 0..300 - 64 {
+        let answer = answers.recv_timeout(LIMIT);
+        assert!(answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 503")), "{refused} were refused");
+    }
+    let checkpoint = Checkpoint { origin: other.to_owned(), size: 1, root: Digest([1; 32]) };
+    let note = SignedCheckpoint::sign(checkpoint, &signer).unwrap().into_note();
+    let answer = http(&url, &ask(&AddCheckpoint::new(0, vec![], note).unwrap().format()));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]
