@@ -186,6 +186,12 @@ const GUARDS: &[Guard] = &[
         REMOVE,
     ),
     Guard(
+        "isolation.level",
+        Allowed::Only(&["read_uncommitted"]),
+        "a transaction that anybody leaves open in a topic would stop every reader of it",
+        REMOVE,
+    ),
+    Guard(
         "topic.auto.offset.reset",
         Allowed::Never,
         "a reader whose place is gone would skip data without a word",
@@ -316,6 +322,9 @@ impl Properties {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "false")
+            // Nothing here is believed because Kafka committed it, and whoever may write to a topic could otherwise stop all
+            // its readers: a transaction that is left open holds back every record behind it.
+            .set("isolation.level", "read_uncommitted")
             .set("check.crcs", "true");
         config
     }
@@ -384,6 +393,7 @@ mod tests {
             ("acks", "1"),
             ("request.required.acks", "0"),
             ("auto.offset.reset", "earliest"),
+            ("isolation.level", "read_committed"),
             ("enable.auto.commit", "true"),
             ("enable.auto.offset.store", "true"),
             ("transactional.id", "x"),
@@ -414,6 +424,12 @@ mod tests {
             let config = with(name, value).unwrap().producer();
             assert_eq!(config.get(name), Some(value), "{name}");
         }
+    }
+
+    #[test]
+    fn a_transaction_that_somebody_leaves_open_stops_no_reader() {
+        let config = Properties::of_brokers("127.0.0.1:9092").unwrap().consumer();
+        assert_eq!(config.get("isolation.level"), Some("read_uncommitted"));
     }
 
     #[test]
