@@ -2,6 +2,13 @@
 //!
 //! Each test reads the tree as `git` lists it, and names the file and the line of what it finds.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends by panicking"
+)]
+
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,10 +25,10 @@ const FLOORS: &[&[&str]] = &[
 
 /// Arrows between rooms of one floor, each with its reason.
 const SIDEWAYS: &[(&str, &str)] = &[
-    ("bridge-tlog", "bridge-suite"),           // the tree's hash and the notes' signatures
-    ("bridge-suite", "bridge-event"),          // names in key lines
-    ("bridge-chain", "bridge-envelope"),       // the header that the rules speak of
-    ("bridge-trust", "bridge-envelope"),       // the trust file answers `Signers`
+    ("bridge-tlog", "bridge-suite"),  // the tree's hash and the notes' signatures
+    ("bridge-suite", "bridge-event"), // names in key lines
+    ("bridge-chain", "bridge-envelope"), // the header that the rules speak of
+    ("bridge-trust", "bridge-envelope"), // the trust file answers `Signers`
     ("connectors-sqlite", "connectors-source"), // the trait that a connector fulfils
     ("deploy-demo", "bridge-cli"),
     ("tests", "bridge-cli"),
@@ -50,17 +57,35 @@ const FOREIGN: &[(&str, &[&str])] = &[
 
 /// Rooms below the line: no I/O, no clock, no randomness, no threads.
 const RULES: &[&str] = &[
-    "bridge/event", "bridge/suite", "bridge/tlog", "schemas", "bridge/envelope", "bridge/chain", "bridge/trust",
+    "bridge/event",
+    "bridge/suite",
+    "bridge/tlog",
+    "schemas",
+    "bridge/envelope",
+    "bridge/chain",
+    "bridge/trust",
 ];
 
 /// What a room below the line may not say outside its tests.
 const OUTSIDE_WORLD: &[&str] = &[
-    "std::fs", "std::net", "std::process", "std::thread", "std::env", "SystemTime", "Instant::now", "tokio", "getrandom", "thread_rng",
-    "OsRng", "println!", "eprintln!",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "SystemTime",
+    "Instant::now",
+    "tokio",
+    "getrandom",
+    "thread_rng",
+    "OsRng",
+    "println!",
+    "eprintln!",
 ];
 
 /// Words that name nothing.
-const BANNED_TYPE_ENDINGS: &[&str] = &["Manager", "Handler", "Helper", "Util", "Utils", "Base", "Impl", "Info", "Data", "Context"];
+const BANNED_TYPE_ENDINGS: &[&str] =
+    &["Manager", "Handler", "Helper", "Util", "Utils", "Base", "Impl", "Info", "Data", "Context"];
 const BANNED_ROOMS: &[&str] = &["common", "core", "util", "utils", "types", "helpers", "misc", "shared"];
 
 const FILE_LINES_MAX: usize = 620;
@@ -233,7 +258,8 @@ fn names_say_what_a_thing_is() {
             found.push(format!("{}: a file named {stem}", file.display()));
         }
         for (number, line) in shipped_lines(&file) {
-            let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+            let words: Vec<&str> =
+                line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
             for pair in words.windows(2) {
                 let (keyword, name) = (pair[0], pair[1]);
                 if matches!(keyword, "struct" | "enum" | "trait" | "type")
@@ -255,11 +281,18 @@ fn names_say_what_a_thing_is() {
 
 #[test]
 fn nothing_is_left_for_later() {
-    let marks = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "XX".to_owned() + "X", "unimple".to_owned() + "mented!"];
+    let marks = [
+        "TO".to_owned() + "DO",
+        "FIX".to_owned() + "ME",
+        "XX".to_owned() + "X",
+        "unimple".to_owned() + "mented!",
+    ];
     let mut found = Vec::new();
     for file in tree(&[".rs", ".py", ".sh", "Makefile"]) {
         for (number, line) in text(&file).lines().enumerate() {
-            if marks.iter().any(|m| line.contains(m.as_str())) || line.contains("#[ignore") && !file.ends_with("tidy.rs") {
+            if marks.iter().any(|m| line.contains(m.as_str()))
+                || line.contains("#[ignore") && !file.ends_with("tidy.rs")
+            {
                 found.push(format!("{}:{}: {}", file.display(), number + 1, line.trim()));
             }
         }
@@ -268,8 +301,10 @@ fn nothing_is_left_for_later() {
 }
 
 /// The stages' prefixes of error codes; a code is a prefix and three digits.
-const CODE_PREFIXES: &[&str] =
-    &["CAP", "ENC", "SEA", "PUB", "APP", "ACK", "FET", "VER", "OPE", "DEL", "CON", "TRU", "WIT", "CHA", "KEY", "CFG", "STA", "SUI", "TLO"];
+const CODE_PREFIXES: &[&str] = &[
+    "CAP", "ENC", "SEA", "PUB", "APP", "ACK", "FET", "VER", "OPE", "DEL", "CON", "TRU", "WIT", "CHA", "KEY",
+    "CFG", "STA", "SUI", "TLO",
+];
 
 fn codes_in(line: &str) -> Vec<String> {
     let mut codes = Vec::new();
@@ -346,7 +381,8 @@ fn each_spec_has_its_vectors() {
 
 #[test]
 fn no_document_names_a_machine() {
-    let hosts = ["index.crates".to_owned() + ".io:", "arti".to_owned() + "factory", "/work/".to_owned() + "main"];
+    let hosts =
+        ["index.crates".to_owned() + ".io:", "arti".to_owned() + "factory", "/work/".to_owned() + "main"];
     let mut found = Vec::new();
     for file in tree(&[".rs", ".md", ".toml", ".py", ".sh", "Makefile", "run", ".lock"]) {
         for (number, line) in text(&file).lines().enumerate() {

@@ -379,10 +379,14 @@ impl<'a> Life<'a> {
         *due = false;
     }
 
-    /// Ends the life; the first reason counts.
+    /// Ends the life; the first reason counts. That an earlier write failed is no reason of its own: the thread whose
+    /// write it was may come later than the one that was refused because of it.
     pub(crate) fn end(&self, end: End) {
         let mut first = held(&self.end);
-        if first.is_none() {
+        if first
+            .as_ref()
+            .is_none_or(|first| matches!(first, End::Halt(ConnectorError::Log(AppendError::Ended))))
+        {
             *first = Some(end);
         }
         self.ended.store(true, Ordering::SeqCst);

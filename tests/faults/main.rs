@@ -1,0 +1,25 @@
+//! Faults of real processes: kill -9 between each pair of stages and at each durable write, two owners, bad keys, bad
+//! disks, bad witnesses, rubbish. After each, the same start again: nothing is lost, nothing stands twice, nothing has to
+//! be repaired by hand, and what a person meets has a code with a page.
+//!
+//! A fault that did not fire fails its test. Each test has a scene of its own, so that they run side by side.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a test ends by panicking, and nobody is outside of it"
+)]
+
+mod kills;
+#[allow(dead_code, unreachable_pub, reason = "the harness has hands that only other tests need")]
+#[path = "../process.rs"]
+mod process;
+#[allow(dead_code, unreachable_pub, reason = "the path's tests use other parts")]
+#[path = "../reckoning.rs"]
+mod reckoning;
+mod running;
+mod writes;
