@@ -220,11 +220,16 @@ fn newest_heads(
     log: &TileReader,
     wanted: &[StreamId],
 ) -> Result<(Heads, Vec<Found>), Found> {
+    // Without the log a cut tail looks like the end, so a check that could not ask it is not clean.
     let unread =
-        |what: &dyn std::fmt::Display| Found::note("VER075", format!("the log could not be read: {what}"));
+        |what: &dyn std::fmt::Display| Found::drop("VER075", format!("the log could not be read: {what}"));
     let note = log.checkpoint().map_err(|error| unread(&error))?;
     let Some(key) = source.judge.log.clone() else { return Ok((Vec::new(), Vec::new())) };
     let signed = source.judge.checkpoint(&note.format(), &key)?;
+    // What the log signed is compared with what the beacons carried before anything is read under it.
+    if let Err(conflict) = source.checkpoints.observe(&signed) {
+        return Ok((Vec::new(), vec![conflict.found]));
+    }
     let checkpoint = &signed.checkpoint;
     let mut found = Vec::new();
     let mut heads = Heads::new();
@@ -236,27 +241,32 @@ fn newest_heads(
         for (index, bytes) in (start..end).rev().zip(entries.iter().rev()) {
             for (stream, head) in heads_in(bytes, wanted) {
                 if heads.iter().all(|(known, _)| *known != stream) {
-                    included(log, checkpoint, index, bytes).map_err(|what| unread(&what))?;
+                    included(log, checkpoint, index, bytes)?;
                     heads.push((stream, head));
                 }
             }
         }
         end = start;
     }
-    let compared = source.checkpoints.observe(&signed).and_then(|()| source.checkpoints.compare(log, true));
-    match compared {
+    match source.checkpoints.compare(log, true) {
         Ok(told) => found.extend(told),
         Err(conflict) => found.push(conflict.found),
     }
     Ok((heads, found))
 }
 
-fn included(log: &TileReader, checkpoint: &Checkpoint, index: u64, entry: &[u8]) -> Result<(), String> {
+/// The entry must stand under the root that the log signed; what does not is the log's own contradiction.
+fn included(log: &TileReader, checkpoint: &Checkpoint, index: u64, entry: &[u8]) -> Result<(), Found> {
     let hashes = log.hashes(checkpoint.size);
-    let path: Vec<Digest> =
-        inclusion_proof(index, checkpoint.size, &hashes).map_err(|error| error.to_string())?;
+    let path: Vec<Digest> = inclusion_proof(index, checkpoint.size, &hashes)
+        .map_err(|error| Found::drop("VER075", format!("the log could not be read: {error}")))?;
     let included = verify_inclusion(&leaf_hash(entry), index, checkpoint.size, &checkpoint.root, &path);
-    included.map_err(|error| format!("entry {index} is not the one that was signed: {error}"))
+    included.map_err(|error| {
+        Found::halt(
+            "VER071",
+            format!("entry {index} of the log is not under the root that the log signed: {error}"),
+        )
+    })
 }
 
 /// The heads that an entry names, of the streams that are asked for.
