@@ -171,6 +171,11 @@ impl Process {
         }
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
     /// The address that it listens on, once it says so.
     pub fn address(&mut self) -> String {
         let path = self.words.clone();
@@ -233,6 +238,11 @@ impl Process {
         let begun = Instant::now();
         self.signal(Signal::TERM);
         (self.wait(), begun.elapsed())
+    }
+
+    /// SIGTERM; the process may still run when this returns.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
     }
 
     /// SIGKILL.

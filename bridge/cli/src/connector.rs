@@ -12,12 +12,14 @@ use crate::outside::{self, SystemRandom, WallClock, Words};
 use bridge_ledger::{Disk, Holder, Log};
 use bridge_pipeline::{Claim, Connector, Promise};
 use connectors_source::{Source, Table};
-use connectors_sqlite::{Claimant, SqliteSource};
+use connectors_sqlite::{Claimant, Created, SqliteSource};
 use settings::Settings;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
 /// The configuration that `--example` prints.
 const EXAMPLE: &str = include_str!("../../../deploy/dev/connector.toml");
@@ -25,17 +27,23 @@ const EXAMPLE: &str = include_str!("../../../deploy/dev/connector.toml");
 /// How long a take-over waits for a write of the other process to end: a living one takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How often it is looked whether a stop takes too long.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long closing files and connections may take after the drain.
+const UNWINDING: Duration = Duration::from_secs(1);
+
 const LONG: &str = "\
 A connector reads one database. It turns each committed transaction into sealed batches, publishes them to Kafka, and \
 keeps the log in which they stand. It also serves the log's tiles, /metrics and /health over HTTP.
 
 The order of work, each once:
-  1. make keys:                     govbridge keygen --role signing ..., govbridge keygen --role log ...
-  2. have them in the trust file:   govbridge trust add ... signing, govbridge trust add ... log
-  3. write the configuration:       govbridge connector --example > connector.toml, and edit it
-  4. make the log:                  govbridge log init --directory log --origin ORIGIN --key keys/log.key
-  5. prepare the database:          govbridge connector --config connector.toml --create
-  6. run it:                        govbridge connector --config connector.toml
+  1. make two keys:                govbridge keygen --role signing ... and --role log ...
+  2. have them in the trust file:  govbridge trust add ... signing ... and ... log ...
+  3. write the configuration:      govbridge connector --example > connector.toml, and edit it
+  4. make the log:                 govbridge log init --directory log --origin ... --key ...
+  5. prepare the database:         govbridge connector --config connector.toml --create
+  6. run it:                       govbridge connector --config connector.toml
 
 SIGTERM and SIGINT finish what is in flight, within 5 seconds. A killed connector is started again as it is; nothing \
 has to be repaired by hand.";
@@ -43,10 +51,10 @@ has to be repaired by hand.";
 const EXAMPLES: &str = "\
 Examples:
   govbridge connector --example > connector.toml
-  govbridge connector --config connector.toml --create --print-sql     what a database administrator would run
+  govbridge connector --config connector.toml --create --print-sql    for a DBA to read and run
   govbridge connector --config connector.toml --create
   govbridge connector --config connector.toml
-  govbridge connector --config connector.toml --take-over              when the connector before hangs, or its host is lost
+  govbridge connector --config connector.toml --take-over             when the one before hangs
 
 The log is on stderr: lines on a terminal, else JSON. Exit codes: 0 stopped, 1 halted by what it found (the code's \
 page says what to do), 2 usage, configuration or a source that is not prepared, 3 held by another process, taken over, \
@@ -65,6 +73,9 @@ pub(crate) struct Args {
     /// With --create: print the statements, and change nothing
     #[arg(long, requires = "create")]
     print_sql: bool,
+    /// With --create: print JSON
+    #[arg(long, requires = "create", conflicts_with = "print_sql")]
+    json: bool,
     /// Take log and database away from a connector that hangs; it can write nothing more from then on
     #[arg(long, conflicts_with = "create")]
     take_over: bool,
@@ -83,18 +94,54 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let (settings, folder): (Settings, Folder) = configuration::load(&path, "connector")?;
     if args.create {
-        return create(&settings, &folder, args.print_sql);
+        return create(&settings, &folder, args.print_sql, args.json);
     }
     args.words.begin()?;
     let stop = outside::stop_flag()?;
-    let Ready { connector, claim, log, listener } = ready(&settings, &folder, args.take_over)?;
-    tracing::info!(origin = %connector.origin, entries = log.size(), "the connector starts");
-    if let Err(error) = bridge_pipeline::run(connector, claim, log, listener, stop) {
-        tracing::error!(%error, "the connector ended");
-        return Err(ending::of_connector(&error).into());
-    }
+    let ready = ready(&settings, &folder, args.take_over)?;
+    let (origin, entries) = (&ready.connector.origin, ready.log.size());
+    tracing::info!(%origin, entries, "the connector starts");
+    let drain = Duration::from_millis(settings.intervals.drain_ms) + UNWINDING;
+    let ended = flow(ready, &stop, drain);
+    ended.inspect_err(|error| tracing::error!(%error, "the connector ended"))?;
     tracing::info!("the connector stopped");
     Ok(Exit::Good.into())
+}
+
+/// Runs the flow to its end. After a stop it is not waited for longer than `drain`: a question to a broker that does not
+/// answer can take longer, and an end without an answer is as good as kill -9, which the next start is made for.
+fn flow(ready: Ready, stop: &Arc<AtomicBool>, drain: Duration) -> anyhow::Result<()> {
+    let Ready { connector, claim, log, listener } = ready;
+    let flag = Arc::clone(stop);
+    let (tell, told) = std::sync::mpsc::channel();
+    let run = move || {
+        // Nobody listens any more when it took too long.
+        let _ = tell.send(bridge_pipeline::run(connector, claim, log, listener, flag));
+    };
+    std::thread::Builder::new()
+        .name("connector".to_owned())
+        .spawn(run)
+        .map_err(|error| Refusal::unavailable(format!("the flow's thread could not be started: {error}")))?;
+    let mut stopping: Option<Instant> = None;
+    loop {
+        match told.recv_timeout(LOOK) {
+            Ok(ended) => return ended.map_err(|error| ending::of_connector(&error).into()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let what =
+                    "STA091: the flow's thread ended by itself: this is a defect of the connector, report it";
+                return Err(Refusal::coded(Exit::Negative, what).into());
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if stop.load(Ordering::SeqCst) && stopping.get_or_insert_with(Instant::now).elapsed() > drain {
+            let what = format!(
+                "STA028: the connector did not stop within {} s, because something outside does not answer; it ends \
+                 without it, and the next start repeats what is not in the log",
+                drain.as_secs()
+            );
+            return Err(Refusal::coded(Exit::Unavailable, what).into());
+        }
+    }
 }
 
 /// What the flow is given.
@@ -203,7 +250,7 @@ fn look_at_source(file: &Path, tables: &[Table]) -> anyhow::Result<()> {
     Err(Refusal::usage(what).code("CAP005").into())
 }
 
-fn create(settings: &Settings, folder: &Folder, print_sql: bool) -> anyhow::Result<ExitCode> {
+fn create(settings: &Settings, folder: &Folder, print_sql: bool, as_json: bool) -> anyhow::Result<ExitCode> {
     let promises = prepare::promises(settings, folder)?;
     let tables = tables(&promises);
     let file = folder.path(&settings.source.file);
@@ -216,19 +263,27 @@ fn create(settings: &Settings, folder: &Folder, print_sql: bool) -> anyhow::Resu
     }
     let created = connectors_sqlite::create(&file, &system, &tables).map_err(failed)?;
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-    output::lines(&format!(
-        "{} is captured: tables {}\nidentity {}, capture {}, {} changes wait\n",
-        file.display(),
-        names.join(", "),
-        created.system,
-        created.capture,
-        created.waiting
-    ))?;
-    if !created.interrupted.is_empty() {
+    let Created { system, capture, interrupted, waiting } = &created;
+    if as_json {
+        output::json(&serde_json::json!({
+            "file": file.display().to_string(),
+            "tables": names,
+            "system": system,
+            "capture": capture,
+            "interrupted": interrupted,
+            "waiting": waiting,
+        }))?;
+    } else {
+        let (file, names) = (file.display(), names.join(", "));
+        output::lines(&format!(
+            "{file} is captured: tables {names}\nidentity {system}, capture {capture}, {waiting} changes wait\n"
+        ))?;
+    }
+    if !interrupted.is_empty() {
         output::say(&format!(
             "warning: triggers were missing on {}: changes made meanwhile were not recorded. The source is another \
              incarnation now, and the connector halts until an operator's GAP.",
-            created.interrupted.join(", ")
+            interrupted.join(", ")
         ));
     }
     Ok(Exit::Good.into())

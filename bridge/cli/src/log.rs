@@ -63,7 +63,7 @@ struct InitArgs {
 const SHOW_EXAMPLES: &str = "\
 Examples:
   govbridge log show --directory log
-  govbridge log show --directory http://connector.tax.example:7101 --origin gov.example/tax/main --json
+  govbridge log show --directory http://tax.example:7101 --origin gov.example/tax/main --json
 
 Shows what is published: the newest checkpoint, who signed it, and what the entries under it amount to. Signatures are \
 not verified here. The connector may run meanwhile. Exit codes: 0 shown, 1 the entries break the log's rules, 2 usage \

@@ -26,11 +26,11 @@ the log and the witnesses, opens the sections that its department may read, and 
 with the place of its proof beside it.
 
 The order of work, each once:
-  1. make a key:                   govbridge keygen --role recipient --name DEPARTMENT --out keys/recipient.key
-  2. have it in the trust file:    govbridge trust add ... recipient
-  3. be granted something:         a contract of the sending department names DEPARTMENT as a recipient
-  4. write the configuration:      govbridge subscriber --example > subscriber.toml, and edit it
-  5. run it:                       govbridge subscriber --config subscriber.toml
+  1. make a key:                 govbridge keygen --role recipient ...
+  2. have it in the trust file:  govbridge trust add ... recipient ...
+  3. be granted something:       a contract of the sending department names this one
+  4. write the configuration:    govbridge subscriber --example > subscriber.toml, and edit it
+  5. run it:                     govbridge subscriber --config subscriber.toml
 
 A killed subscriber is started again as it is: it cuts the file back to its last progress and goes on, so every row is \
 there once. What it refuses is logged with a code, whose page in docs/errors says what it means and what to do.";
@@ -39,7 +39,7 @@ const EXAMPLES: &str = "\
 Examples:
   govbridge subscriber --example > subscriber.toml
   govbridge subscriber --config subscriber.toml
-  govbridge subscriber --config subscriber.toml --check            everything that is there now; nothing is delivered
+  govbridge subscriber --config subscriber.toml --check    all that is there; nothing is delivered
   govbridge subscriber --config subscriber.toml --check --json
 
 Exit codes: 0 stopped, or checked without a finding; 1 a finding: delivery halted, or the check's verdict is not clean; \

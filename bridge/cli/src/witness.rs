@@ -63,11 +63,11 @@ and, as a checking witness, only if the entries between them keep the rules: in 
 each naming the one before. So nobody can be shown another history than everybody else.
 
 The order of work, each once:
-  1. make a key:                     govbridge keygen --role witness --name gov.example/tax/witness --out keys/witness.key
-  2. have it in the trust file:      govbridge trust add ... witness --checking ...
-  3. write the configuration:        govbridge witness --example > witness.toml, and edit it
-  4. make the state:                 govbridge witness init --config witness.toml
-  5. run it:                         govbridge witness --config witness.toml
+  1. make a key:                 govbridge keygen --role witness ...
+  2. have it in the trust file:  govbridge trust add ... witness --checking ...
+  3. write the configuration:    govbridge witness --example > witness.toml, and edit it
+  4. make the state:             govbridge witness init --config witness.toml
+  5. run it:                     govbridge witness --config witness.toml
 
 The logs are those of the trust file. When a later version names another one: govbridge witness add-log. The state is \
 never made by a start, and never restored from an older copy: a witness that forgets can be made to sign two histories.";

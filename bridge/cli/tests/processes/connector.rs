@@ -89,3 +89,25 @@ fn a_fault_kills_the_process_at_its_point_and_the_next_start_goes_on() {
     connector.healthy();
     assert_eq!(connector.stop().0.code(), Some(0));
 }
+
+#[test]
+fn processes_stop_on_sigterm_also_while_no_broker_answers() {
+    let (scene, cluster) = scene(&["payments"]);
+    drop(cluster);
+    scene.make_subscriber("audit", "level = \"logged\"");
+    for mut process in [scene.connector(), scene.subscriber("audit")] {
+        process.address();
+        let begun = std::time::Instant::now();
+        process.terminate();
+        let (status, said) = process.end();
+        // Whether all was handed over, nobody answers; between two questions there is nothing to hand over.
+        let pages = ["STA028", "DEL023", "FET002"].map(|code| format!("see: docs/errors/{code}.md"));
+        let told = status.code() == Some(3) && pages.iter().any(|page| said.contains(page));
+        assert!(told || status.code() == Some(0), "{status} {said}");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{said}");
+    }
+    let done = scene.try_run(&["subscriber", "--config", "audit/subscriber.toml", "--check"]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(3), "{said}");
+    assert!(said.contains("docs/errors/FET"), "{said}");
+}
