@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bridge_chain::{Machine, Place, State};
 use bridge_envelope::{Expected, Header, Verified};
-use bridge_event::{Offset, Sequence};
+use bridge_event::{At, IncarnationNumber, Offset, Sequence};
 use bridge_suite::{Digest, KeyId};
 use bridge_trust::Validity;
 
@@ -81,8 +81,11 @@ pub(crate) struct Lane {
     /// The place after the last released batch: where reading begins again when bodies were dropped.
     released: Place,
     /// Batches released and not yet out of the merge.
-    undelivered: VecDeque<Place>,
+    undelivered: VecDeque<(Place, Option<Resolved>)>,
     done: Place,
+    /// How far what was released says that the stream is complete, and what was said up to `done`.
+    resolved: Option<Resolved>,
+    resolved_done: Option<Resolved>,
     /// Digests of accepted batches whose bodies were dropped.
     dropped: Option<VecDeque<(Sequence, Digest)>>,
     /// Digests that the batches read again must have.
@@ -124,6 +127,8 @@ impl Lane {
             released: place,
             undelivered: VecDeque::new(),
             done: place,
+            resolved: None,
+            resolved_done: None,
             dropped: None,
             attested: VecDeque::new(),
             signers: VecDeque::new(),
@@ -210,6 +215,11 @@ impl Lane {
             }
         }
         Ok(())
+    }
+
+    /// How far what was released says that the stream is complete.
+    pub(crate) fn resolved(&self) -> Option<Resolved> {
+        self.resolved
     }
 
     /// Takes a beacon's resolved position.
@@ -339,11 +349,17 @@ impl Lane {
             return None;
         }
         match self.waiting.pop_front()? {
-            Waiting::Resolved(resolved) => Some(Released::Resolved(resolved)),
+            Waiting::Resolved(resolved) => {
+                self.resolved = self.resolved.max(Some(resolved));
+                Some(Released::Resolved(resolved))
+            }
             Waiting::Batch(accepted) => {
+                let header = accepted.batch.header();
+                let resolved = Resolved { incarnation: header.incarnation, at: header.resolved };
+                self.resolved = self.resolved.max(Some(resolved));
                 self.waiting_bytes = self.waiting_bytes.saturating_sub(accepted.batch.frame().len());
                 self.released = accepted.after;
-                self.undelivered.push_back(accepted.after);
+                self.undelivered.push_back((accepted.after, self.resolved));
                 let level = self.level(accepted.batch.header().sequence);
                 Some(Released::Batch(accepted, level))
             }
@@ -352,13 +368,14 @@ impl Lane {
 
     /// The oldest released batch is delivered whole.
     pub(crate) fn delivered(&mut self) {
-        if let Some(after) = self.undelivered.pop_front() {
-            self.done = after;
+        if let Some((after, resolved)) = self.undelivered.pop_front() {
+            (self.done, self.resolved_done) = (after, resolved);
         }
     }
 
-    /// Where to begin after a restart: before the first record that is not wholly delivered.
-    pub(crate) fn done(&self) -> Place {
+    /// Where to begin after a restart: before the first record that is not wholly delivered; and how far the stream was
+    /// said to be complete there.
+    fn done_and_resolved(&self) -> (Place, Option<Resolved>) {
         let nothing_waits = self.waiting.iter().all(|item| matches!(item, Waiting::Resolved(_)));
         let place = self.place();
         // A record that failed half-way is read again, and never what was delivered before it failed.
@@ -366,15 +383,17 @@ impl Lane {
         if nothing_waits && forward && self.undelivered.is_empty() && self.dropped.is_none() {
             // Read again from before a beacon whose resolved position still waits would do no harm, and not reading it
             // again does none either: the next beacon repeats it.
-            place
+            (place, self.resolved)
         } else {
-            self.done
+            (self.done, self.resolved_done)
         }
     }
 
     pub(crate) fn progress(&self) -> StreamProgress {
-        let mut progress =
-            StreamProgress::new(self.expected.origin.as_str(), &self.done(), self.started.clone());
+        let (done, resolved) = self.done_and_resolved();
+        let mut progress = StreamProgress::new(self.expected.origin.as_str(), &done, self.started.clone());
+        progress.resolved =
+            resolved.map(|Resolved { incarnation, at }| (incarnation.0, at.commit, at.ordinal));
         let head = progress.place().and_then(|place| place.state.head).map(|(sequence, _)| sequence);
         let before = self.proven.iter().rev().find(|(sequence, _)| Some(*sequence) <= head);
         progress.proven = before.map(|(_, index)| *index).or(self.proven_before);
@@ -385,6 +404,11 @@ impl Lane {
     /// Goes on from a stored progress.
     pub(crate) fn restore(&mut self, progress: &StreamProgress) {
         self.proven_before = progress.proven;
+        self.resolved = progress.resolved.map(|(incarnation, commit, ordinal)| Resolved {
+            incarnation: IncarnationNumber(incarnation),
+            at: At { commit, ordinal },
+        });
+        self.resolved_done = self.resolved;
         self.log_size = progress.proven.map_or(0, |index| index.saturating_add(1));
         self.unfinished = progress.unfinished;
     }

@@ -56,6 +56,9 @@ pub(crate) struct StreamProgress {
     pub(crate) proven: Option<u64>,
     /// Rows delivered of the transaction that the head leaves open.
     pub(crate) unfinished: Option<Unfinished>,
+    /// Incarnation, commit and ordinal up to which the stream had said there that it was complete.
+    #[serde(default)]
+    pub(crate) resolved: Option<(u32, u64, u64)>,
 }
 
 /// Where the reading of a stream began: part of every verdict.
@@ -116,6 +119,7 @@ impl StreamProgress {
             started,
             proven: None,
             unfinished: None,
+            resolved: None,
         }
     }
 

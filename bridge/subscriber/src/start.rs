@@ -74,7 +74,13 @@ impl Flow {
                     incarnation: bridge_event::IncarnationNumber(incarnation),
                     commit,
                 };
-                source.merge = Some(Merge::new(source.members.len(), delivered.map(turn)));
+                let mut merge = Merge::new(source.members.len(), delivered.map(turn));
+                // What a stream said before the restart binds it after it.
+                for (member, lane) in source.members.iter().enumerate() {
+                    let resolved = self.lanes.get(*lane).and_then(Lane::resolved);
+                    resolved.into_iter().for_each(|resolved| merge.resolve(member, resolved));
+                }
+                source.merge = Some(merge);
             }
         }
         if let Some(progress) = progress {

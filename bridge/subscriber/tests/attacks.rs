@@ -165,7 +165,10 @@ fn a_stream_that_goes_back_behind_its_own_word_halts_instead_of_losing_rows() {
     deliver(sender.subscriber("health", folder.path(), &source), folder.path(), 2).unwrap();
     sender.transact(1, &[part(3, &[30])]);
     let fresh = tempfile::tempdir().unwrap();
-    assert_eq!(halted(sender.subscriber("health", fresh.path(), &source), fresh.path()), ["VER086"]);
+    for place in [fresh.path(), folder.path()] {
+        assert_eq!(halted(sender.subscriber("health", place, &source), place), ["VER086"]);
+        assert_eq!(ids(&lines(place)), [50]);
+    }
 }
 
 #[test]
