@@ -19,7 +19,7 @@ use std::time::Instant;
 use bridge_event::{Cell, Epoch, Operation};
 use bridge_subscriber::{Interrupted, Point, Probe, Report, RunError, Subscriber, check};
 use running::{LIMIT, deliver, halted, ids, lines};
-use sender::{Part, Row, Sender, Shape, part, recipient};
+use sender::{ORIGIN, Part, Row, Sender, Shape, part, recipient};
 use serde_json::Value;
 
 fn unchanged(_: &mut Value) {}
@@ -54,8 +54,11 @@ fn each_department_sees_its_own_sections_and_nothing_else() {
 fn a_department_without_a_grant_verifies_everything_and_opens_nothing() {
     let mut sender = Sender::new(&["payments"]);
     sender.transact(0, &[part(1, &[10])]);
-    let folder = tempfile::tempdir().unwrap();
-    let report = checked(sender.subscriber("school", folder.path(), &unchanged));
+    let (folder, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sender.write_log(log.path());
+    let address = log.path().display().to_string();
+    let reading = move |settings: &mut Value| settings["logs"] = serde_json::json!({ ORIGIN: address });
+    let report = checked(sender.subscriber("school", folder.path(), &reading));
     assert!(report.is_clean(), "{:?}", report.findings);
     assert_eq!((report.batches, report.rows), (1, 0));
     assert_eq!(report.streams[0].witnessed, Some(0));
@@ -242,7 +245,14 @@ fn a_start_in_mid_stream_goes_to_a_proven_place_and_says_so() {
     sender.transact(0, &[part(4, &[4])]);
     // The newest place is the one after batch 4, or the one after batch 3 when it was read before.
     sender.transact(0, &[part(5, &[5])]);
-    let report = checked(sender.subscriber("health", folder.path(), &latest));
+    let log = tempfile::tempdir().unwrap();
+    sender.write_log(log.path());
+    let address = log.path().display().to_string();
+    let reading = |settings: &mut Value| {
+        latest(settings);
+        settings["logs"] = serde_json::json!({ ORIGIN: address });
+    };
+    let report = checked(sender.subscriber("health", folder.path(), &reading));
     assert_eq!(
         (report.streams[0].started.at.as_str(), report.streams[0].started.after_sequence),
         ("beacon", Some(4))
