@@ -26,6 +26,8 @@ class State:
     incarnation: int = 0
     last: Mark = (0, 0, 0)
     open: int | None = None
+    # Right after a GAP or RETRACT: the next batch may be of another incarnation.
+    noticed: bool = False
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Chain:
             raise refuse("CHA004", f"batch {sequence} where {following} is next")
         if state.head is not None and header["previous"] != state.head[1]:
             raise refuse("CHA003", f"batch {sequence} follows another batch")
+        self._source(header)
         if header["kind"] == "stream":
             self._position(header)
         else:
@@ -111,6 +114,13 @@ class Chain:
             return True
         return False
 
+    def _source(self, header: dict[str, Any]) -> None:
+        """The source may change at a signed notice only."""
+        state = self.state
+        may_change = state.head is None or state.noticed or header["notice"] is not None
+        if header["incarnation"] != state.incarnation and not may_change:
+            raise refuse("CHA008", f"incarnation {header['incarnation']} after {state.incarnation}")
+
     def _position(self, header: dict[str, Any]) -> None:
         first, state = _mark(header["first"]), self.state
         rows = header["row_events"] + header["truncates"]
@@ -135,6 +145,7 @@ class Chain:
             header["incarnation"],
             _mark(header["last"]),
             now_open,
+            header["notice"] is not None,
         )
         self.accepted[header["sequence"]] = batch
         self.counts.batches += 1

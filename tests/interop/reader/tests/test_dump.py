@@ -15,13 +15,16 @@ from ..beacon import Beacon, root_of_path
 from ..chain import Chain
 from ..fence import Fence
 from ..finding import Refused
+from ..frame import BATCH, BEACON, split
 from ..sealed_batch import Batch, tree_root, verify
 from ..wire import sha256
+from . import forge
 from .vectors import VECTORS, frame, reader
 
 STREAM = "govbridge.tax.payments"
 CONTRACTS = [("contract-record", "good"), ("incarnation-record", "good")]
 KEYS = [("key-record", "good-payer"), ("key-record", "good-amount"), ("rewrap", "good")]
+FIRST = verify(frame("sealed-batch", "good-first-of-stream"), reader()[0])
 BATCHES = [("fence", "good"), ("sealed-batch", "good-first-of-stream")]
 
 
@@ -86,6 +89,69 @@ def test_a_dump_that_does_not_hold_is_refused(
     assert code in capsys.readouterr().out
 
 
+def longer(folder: Path, **changed: Any) -> None:
+    """Adds a second batch, and a beacon that proves the first one."""
+    header = FIRST.header
+    position = {**header["last"], "commit": header["last"]["commit"] + 1, "ordinal": 0}
+    without_rows = verify(frame("sealed-batch", "good-without-rows"), reader()[0]).header
+    second = {
+        **without_rows,
+        "previous": FIRST.digest,
+        "first": position,
+        "last": position,
+        "resolved": {"commit": position["commit"], "ordinal": 2**64 - 1},
+    }
+    content = forge.signed(BATCH, second)
+    digest = split(content, BATCH).digest
+    names = ("origin", "department", "dataset", "partition", "epoch", "incarnation")
+    said = {
+        **{name: second[name] for name in names},
+        "head": {"sequence": 1, "digest": digest, "last": position},
+        "place": {
+            "offset": 10,
+            "epoch": 3,
+            "head": {"sequence": 0, "digest": FIRST.digest},
+            "incarnation": 1,
+            "last": {name: header["last"][name] for name in ("commit", "ordinal", "fragment")},
+            "open": None,
+            "snapshot": None,
+        },
+        "resolved": second["resolved"],
+        "appended": {**forge.appended(forge.entry_of(header, FIRST.digest)), **changed},
+        "clock": 1,
+        "next_due": 2,
+    }
+    (folder / STREAM / "10.bin").write_bytes(content)
+    (folder / STREAM / "11.bin").write_bytes(forge.signed(BEACON, said))
+    keys = json.loads((folder / "keys.json").read_text("utf-8"))
+    keys["logs"] = [{"origin": header["origin"], "vkey": forge.log_vkey()}]
+    (folder / "keys.json").write_text(json.dumps(keys), "utf-8")
+
+
+def test_a_beacons_proof_is_verified(tmp_path: Path) -> None:
+    longer(write(tmp_path))
+    summary = dump.read(tmp_path).summary()
+    assert summary["streams"][STREAM] == {"fences": 1, "batches": 2, "beacons": 1, "late": 0, "again": 0}
+    assert summary["proofs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"index": 0}, "VER071"),
+        ({"path": []}, "VER071"),
+        ({"entry": forge.entry_of({**FIRST.header, "epoch": 2}, FIRST.digest)}, "VER072"),
+        ({"checkpoint": "gov.example/tax/main\n"}, "VER070"),
+        ({"checkpoint": forge.appended(b"x")["checkpoint"].replace("\n3\n", "\n4\n")}, "VER070"),
+    ],
+)
+def test_a_proof_that_does_not_hold_is_refused(tmp_path: Path, changed: dict[str, Any], code: str) -> None:
+    longer(write(tmp_path), **changed)
+    with pytest.raises(Refused) as refused:
+        dump.read(tmp_path)
+    assert refused.value.codes == [code]
+
+
 def test_the_command_prints_what_is_in_the_frames(capsys: pytest.CaptureFixture[str]) -> None:
     keys = ["--keys", str(VECTORS / "keys.json")]
     assert main([str(VECTORS / "sealed-batch" / "good.bin"), *keys]) == 0
@@ -99,9 +165,6 @@ def test_the_command_prints_what_is_in_the_frames(capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)["type"] == 2
     assert main([str(VECTORS / "sealed-batch" / "zstd-cut.bin"), *keys]) == 1
     assert json.loads(capsys.readouterr().out)["refused"][0]["code"] == "OPE005"
-
-
-FIRST = verify(frame("sealed-batch", "good-first-of-stream"), reader()[0])
 
 
 def batch(sequence: int, previous: bytes, **changed: Any) -> Batch:
@@ -145,6 +208,7 @@ def test_a_chain_follows_sequences_digests_and_epochs() -> None:
         ({"epoch": 4}, "CHA001"),
         ({"first": {"commit": 1, "ordinal": 1, "fragment": 0, "token": b""}}, "CHA005"),
         ({"continues": True}, "CHA007"),
+        ({"incarnation": 2}, "CHA008"),
     ],
 )
 def test_a_batch_that_does_not_follow_is_refused(changed: dict[str, Any], code: str) -> None:
