@@ -350,9 +350,13 @@ def header_findings(batch: Batch, opened: OpenSection) -> list[Finding]:
     heads = [row.row.head for row in opened.rows]
     ends = (heads[0]["commit"], heads[0]["ordinal"]), (heads[-1]["commit"], heads[-1]["ordinal"])
     header = batch.header
+    if header["kind"] == "snapshot":
+        as_of = header["first"]["commit"]
+        placed = all(head["operation"] == "read" and head["commit"] == as_of for head in heads)
+    else:
+        placed = ends == tuple((header[end]["commit"], header[end]["ordinal"]) for end in ("first", "last"))
     rules = {
-        "the first and the last row": ends
-        != tuple((header[end]["commit"], header[end]["ordinal"]) for end in ("first", "last")),
+        "the first and the last row": not placed,
         "the number of truncates": sum(head["operation"] == "truncate" for head in heads)
         != header["truncates"],
     }

@@ -321,3 +321,41 @@ impl Running {
         self.thread.is_finished()
     }
 }
+
+/// Leaves everything that stands in the topics in the folder that GOVBRIDGE_DUMP names, for the second reader
+/// (tests/interop/README.md has the layout).
+pub fn dump(scene: &Scene) {
+    let Some(folder) = std::env::var_os("GOVBRIDGE_DUMP").map(PathBuf::from) else { return };
+    let mut topics = vec!["govbridge.keys".to_owned(), "govbridge.contracts".to_owned()];
+    topics.extend(scene.datasets.iter().map(|dataset| stream(dataset).topic()));
+    for topic in topics {
+        let records = folder.join(&topic);
+        std::fs::create_dir_all(&records).unwrap();
+        for (offset, bytes) in scene.records(&topic).iter().enumerate() {
+            std::fs::write(records.join(format!("{offset}.bin")), bytes).unwrap();
+        }
+    }
+    let expected = |dataset: &str| {
+        serde_json::json!({ "department": "tax", "dataset": dataset, "origin": scene.origin().as_str(),
+            "partition": 0, "suite": 1, "required_algorithms": [1] })
+    };
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let recipients: Vec<_> = ["tax", "social-security", "education", "audit"]
+        .iter()
+        .map(|name| {
+            let line = province::recipient(name);
+            let private = hex(&province::seed(&format!("recipient/{name}")));
+            serde_json::json!({ "algorithm": 257, "department": name, "key_id": line.id().to_string(),
+                "private": private, "public": hex(&province::public(&line)), "role": "recipient" })
+        })
+        .collect();
+    let signer = province::signing("tax");
+    let signers = [serde_json::json!({ "algorithm": 1, "department": "tax", "key_id": signer.id().to_string(),
+        "private": null, "public": hex(&province::public(&signer)), "role": "signing" })];
+    let streams: Vec<_> = scene.datasets.iter().map(|dataset| expected(dataset)).collect();
+    let keys = serde_json::json!({
+        "expected": streams[0], "more_streams": streams[1..], "recipients": recipients, "signers": signers,
+        "logs": [{ "origin": scene.origin().as_str(), "vkey": province::log_vkey("tax") }],
+    });
+    std::fs::write(folder.join("keys.json"), serde_json::to_vec_pretty(&keys).unwrap()).unwrap();
+}
