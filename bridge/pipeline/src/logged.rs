@@ -5,6 +5,7 @@ use bridge_envelope::{BatchEntry, Entry};
 use bridge_event::{LogIndex, Sequence, StreamId};
 use bridge_ledger::Log;
 use bridge_suite::Digest;
+use std::collections::HashMap;
 
 /// A stream's newest batch in the log, with its exact entry.
 pub(crate) struct Logged {
@@ -24,6 +25,25 @@ fn read(log: &Log, index: LogIndex) -> Result<Logged, End> {
 /// The stream's newest batch, `None` when the log has none.
 pub(crate) fn newest(log: &Log, stream: &StreamId) -> Result<Option<Logged>, End> {
     log.head(stream).map(|head| read(log, head.index)).transpose()
+}
+
+/// The digests that the log has of the stream from `from` on, by sequence: one walk back from the newest.
+pub(crate) fn digests(
+    log: &Log,
+    stream: &StreamId,
+    from: Sequence,
+) -> Result<HashMap<Sequence, Digest>, End> {
+    let mut digests = HashMap::new();
+    let mut at = log.head(stream).map(|head| head.index);
+    while let Some(index) = at {
+        let Logged { entry, .. } = read(log, index)?;
+        if entry.sequence < from {
+            break;
+        }
+        digests.insert(entry.sequence, entry.digest);
+        at = entry.previous_index;
+    }
+    Ok(digests)
 }
 
 /// The digest that the log has at a sequence of the stream; entries name the one before, so it walks back from the newest.

@@ -17,7 +17,8 @@ use bridge_envelope::{
 use bridge_event::{Epoch, IncarnationNumber, LogIndex, Offset, Sequence};
 use bridge_kafka::{Fetched, Fetcher, Publisher, Reading};
 use bridge_ledger::Log;
-use bridge_suite::Digest;
+use bridge_suite::{Digest, KeyId};
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -44,8 +45,12 @@ pub(crate) struct StartedStream {
 struct Reader {
     head_last: RowPosition,
     snapshot: Option<SnapshotPlace>,
+    /// The head's sequence at the place that reading begins from.
+    from: Option<Sequence>,
     /// Snapshot batches read since the place; the log says which of them were adopted.
     snapshots: Vec<(Sequence, Digest, SnapshotPlace)>,
+    /// What the log has of the stream from the place on.
+    logged: HashMap<Sequence, Digest>,
     /// The batch that was just handed to the rules, in case they want it appended.
     batch: Option<(Header, Digest)>,
 }
@@ -142,7 +147,7 @@ impl<'a> Starting<'a> {
         let mut beacon = 0;
         for plan in self.plans {
             let expected = self.expected(plan);
-            let found = tail::newest_beacon(&mut self.fetcher, plan, &expected, &self.connector.trust)?;
+            let found = tail::newest_beacon(&mut self.fetcher, plan, &expected, self.connector)?;
             let size = found.and_then(|b| b.appended).and_then(|a| tail::checkpoint_size(&a.checkpoint));
             beacon = beacon.max(size.unwrap_or(0));
         }
@@ -230,7 +235,7 @@ impl<'a> Starting<'a> {
         let known = match kept {
             Some(head) if head.place.offset >= bounds.low => Some(head),
             // No `heads` file, or retention removed the record that it names: any verified beacon has a place.
-            _ => tail::newest_beacon(&mut self.fetcher, plan, &expected, &self.connector.trust)?
+            _ => tail::newest_beacon(&mut self.fetcher, plan, &expected, self.connector)?
                 .map(|beacon| StreamHead::of_beacon(&beacon))
                 .filter(|head| head.place.offset >= bounds.low),
         };
@@ -238,6 +243,7 @@ impl<'a> Starting<'a> {
             if let Some(reader) = self.readers.get_mut(stream) {
                 reader.head_last = head.last.clone();
                 reader.snapshot = head.snapshot;
+                reader.from = head.place.state.head.map(|(sequence, _)| sequence);
             }
             let logged = match head.place.state.head {
                 Some((sequence, _)) => logged::digest(&held(self.log), &plan.stream, sequence)?,
@@ -270,6 +276,11 @@ impl<'a> Starting<'a> {
         let reading =
             Reading { topic: plan.stream.topic().into(), partition: plan.stream.partition, offset: from };
         self.fetcher.assign(vec![reading]).map_err(End::retry)?;
+        let known = self.readers.get(stream).and_then(|reader| reader.from).unwrap_or(Sequence(0));
+        let logged = logged::digests(&held(self.log), &plan.stream, known)?;
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.logged = logged;
+        }
         self.next()
     }
 
@@ -301,16 +312,23 @@ impl<'a> Starting<'a> {
         match FrameKind::of(bytes)? {
             FrameKind::Fence => {
                 let fence = verify_fence(bytes, trust, &expected).into_verified().ok()?;
+                self.entitled(fence.signers(), fence.content().log_index)?;
                 Some(Input::Fence { epoch: fence.content().epoch })
             }
             FrameKind::Beacon => {
                 let beacon = verify_beacon(bytes, trust, &expected).into_verified().ok()?;
+                self.entitled(beacon.signers(), self.next_index())?;
                 let head = beacon.content().head.as_ref().map(|head| (head.sequence, head.digest));
                 Some(Input::Beacon { epoch: beacon.content().epoch, head })
             }
             FrameKind::Batch => {
                 let batch = verify_batch(bytes, trust, &expected).into_verified().ok()?;
                 let (header, digest) = (batch.header().clone(), batch.digest());
+                let reader = self.readers.get(self.reading)?;
+                if reader.logged.get(&header.sequence) != Some(&digest) {
+                    // What the log lacks would be appended now, so its key has to be good for the index that it would get.
+                    self.entitled(batch.signers(), self.next_index())?;
+                }
                 let facts = Facts::of(&header, digest);
                 if let Some(reader) = self.readers.get_mut(self.reading) {
                     if let Some(part) = &header.snapshot {
@@ -324,6 +342,19 @@ impl<'a> Starting<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The index that the next entry gets.
+    fn next_index(&self) -> LogIndex {
+        LogIndex(held(self.log).size())
+    }
+
+    /// Whether the trust file lets all these keys of the department speak at this index of this log. A key whose range is over is in
+    /// nobody's name any more, whoever holds it.
+    fn entitled(&self, signers: &[KeyId], index: LogIndex) -> Option<()> {
+        let Connector { trust, origin, .. } = self.connector;
+        let department = &self.plans.first()?.stream.department;
+        signers.iter().all(|key| trust.signing_key_valid_at(department, key, origin, index)).then_some(())
     }
 
     fn append(&mut self, stream: usize) -> Result<Outcome, End> {
@@ -359,7 +390,9 @@ impl<'a> Starting<'a> {
                 head_last = header.last.clone();
             }
             for (sequence, digest, place) in reader.into_iter().flat_map(|r| r.snapshots.iter().rev()) {
-                if logged::digest(&held(self.log), &plan.stream, *sequence)? == Some(*digest) {
+                if reader.is_some_and(|r| r.logged.get(sequence) == Some(digest))
+                    || logged::digest(&held(self.log), &plan.stream, *sequence)? == Some(*digest)
+                {
                     snapshot = Some(*place);
                     break;
                 }

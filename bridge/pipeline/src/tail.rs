@@ -2,8 +2,9 @@
 //!
 //! Only a beacon is looked for: a batch, a fence or a copy found by search says nothing about where to begin.
 
+use crate::Connector;
 use crate::life::{End, Plan};
-use bridge_envelope::{Beacon, Expected, FrameKind, Signers, verify_beacon};
+use bridge_envelope::{Beacon, Expected, FrameKind, verify_beacon};
 use bridge_event::Offset;
 use bridge_kafka::{Bounds, FetchError, Fetcher, Reading};
 use std::time::Duration;
@@ -12,12 +13,13 @@ use std::time::Duration;
 const FIRST_WINDOW: i64 = 512;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The newest beacon in the stream that this department signed, `None` when there is none.
+/// The newest beacon in the stream under this connector's own key, `None` when there is none. After a change of the key
+/// the first start finds none and relies on the log's `heads` file, or reads the stream from its beginning.
 pub(crate) fn newest_beacon(
     fetcher: &mut Fetcher,
     plan: &Plan,
     expected: &Expected,
-    signers: &dyn Signers,
+    connector: &Connector,
 ) -> Result<Option<Beacon>, End> {
     let (topic, partition) = (plan.stream.topic(), plan.stream.partition);
     let Bounds { low, high } = fetcher.bounds(&topic, partition, TIMEOUT).map_err(End::retry)?;
@@ -30,7 +32,8 @@ pub(crate) fn newest_beacon(
         let mut newest = None;
         while let Some(record) = next_before(fetcher, &topic, plan, to)? {
             if FrameKind::of(&record) == Some(FrameKind::Beacon)
-                && let Ok(beacon) = verify_beacon(&record, signers, expected).into_verified()
+                && let Ok(beacon) = verify_beacon(&record, &connector.trust, expected).into_verified()
+                && beacon.signers().iter().all(|key| *key == connector.signing.id())
             {
                 newest = Some(beacon.into_content());
             }

@@ -350,7 +350,8 @@ pub fn dump(scene: &Scene) {
         })
         .collect();
     let signer = province::signing("tax");
-    let signers = [serde_json::json!({ "algorithm": 1, "department": "tax", "key_id": signer.id().to_string(),
+    let signers =
+        [serde_json::json!({ "algorithm": 1, "department": "tax", "key_id": signer.id().to_string(),
         "private": null, "public": hex(&province::public(&signer)), "role": "signing" })];
     let streams: Vec<_> = scene.datasets.iter().map(|dataset| expected(dataset)).collect();
     let keys = serde_json::json!({
