@@ -8,7 +8,7 @@ DEMO_SECONDS ?= 20
 VENV := target/venv
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo test test-rust test-python lint deny audit fmt bench-path vectors clean
+.PHONY: help build demo test test-rust test-python test-live lint deny audit fmt bench-path vectors clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -30,8 +30,11 @@ $(VENV)/ready: tests/interop/reader/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/interop/reader/requirements.txt
 	touch $@
 
-test-python: $(VENV)/ready ## run the second reader, in Python, over the vectors and over what Rust wrote
+test-python: $(VENV)/ready ## run the second reader, in Python, over the vectors
 	$(VENV)/bin/python -m pytest -q tests/interop/reader
+
+test-live: $(VENV)/ready ## run it over what a connector sent: the dump that GOVBRIDGE_DUMP names
+	$(VENV)/bin/python -m pytest -q tests/interop/live
 
 lint: fmt deny ## formatting, clippy, licences and sources
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
