@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use bridge_chain::Place;
 use bridge_envelope::{Attested, Beacon, Expected, verify_beacon};
-use bridge_event::{Offset, Origin, Partition, StreamId};
+use bridge_event::{Offset, Origin, Partition, Sequence, StreamId};
 use bridge_kafka::{Bounds, Fetcher, Reading};
 use bridge_ledger::TileReader;
+use bridge_suite::Digest;
 
 use crate::assurance::{Judge, Level};
 use crate::checkpoints::Checkpoints;
@@ -215,9 +216,11 @@ impl Flow {
         let mut window = WINDOW;
         let mut high = bounds.high.0;
         let mut best = None;
+        let mut proofs = Proofs::default();
         while high > bounds.low.0 {
             let low = bounds.low.0.max(high.saturating_sub(window));
-            let places = self.places(expected, source, low, high, bounds)?;
+            let mut places = self.places(expected, source, low, high, &mut proofs)?;
+            places.retain(|place| bounds.low <= place.offset && proofs.hold(place));
             let newest = places.last().copied();
             best = places.first().copied().or(best);
             if latest && newest.is_some() {
@@ -229,14 +232,14 @@ impl Flow {
         Ok(best)
     }
 
-    /// The usable places of verified beacons in a window, in the order of the topic.
+    /// The places of verified beacons in a window, in the order of the topic, and what the beacons prove to be in the log.
     fn places(
         &self,
         expected: &Expected,
         source: usize,
         low: i64,
         high: i64,
-        bounds: Bounds,
+        proofs: &mut Proofs,
     ) -> Result<Vec<Place>, RunError> {
         let Some(source) = self.sources.get(source) else { return Ok(Vec::new()) };
         let mut fetcher = Fetcher::new(&self.properties)?;
@@ -256,11 +259,12 @@ impl Flow {
                     deadline = Instant::now() + ASK;
                     if let Ok(beacon) = verify_beacon(&record.bytes, &signers, expected).into_verified()
                         && !self.is_over(expected, &beacon, log_size)
-                        && let Some((place, size)) =
-                            usable(beacon.content(), &source.judge, record.offset, bounds)
                     {
-                        log_size = log_size.max(size);
-                        places.push(place);
+                        log_size = log_size.max(proofs.take(beacon.content(), &source.judge));
+                        let place = Place::of(&beacon.content().place);
+                        if place.offset <= record.offset {
+                            places.push(place);
+                        }
                     }
                     if record.offset.0 + 1 >= high {
                         return Ok(places);
@@ -286,19 +290,27 @@ impl Flow {
     }
 }
 
-/// A beacon's place, when its head is in the log: the proven entry is this head, or a later batch that the reading from
-/// the place runs into. The place lies before the beacon, and what follows it is still there. With it the size of the log
-/// that was proven.
-fn usable(beacon: &Beacon, judge: &Judge, offset: Offset, bounds: Bounds) -> Option<(Place, u64)> {
-    let proven = judge.prove(beacon.appended.as_ref()?).ok()?;
-    let place = bridge_chain::Place::of(&beacon.place);
-    let head_is_logged = match place.state.head {
-        None => true,
-        Some((sequence, digest)) if sequence == proven.entry.sequence => digest == proven.entry.digest,
-        Some((sequence, _)) => sequence < proven.entry.sequence,
-    };
-    let good = head_is_logged && bounds.low <= place.offset && place.offset <= offset;
-    good.then_some((place, proven.under.checkpoint.size))
+/// Batches that verified beacons prove to be in the log.
+#[derive(Debug, Default)]
+struct Proofs(BTreeMap<Sequence, Digest>);
+
+impl Proofs {
+    /// Takes a beacon's proof, and gives the size of the log that was proven.
+    fn take(&mut self, beacon: &Beacon, judge: &Judge) -> u64 {
+        let Some(Ok(proven)) = beacon.appended.as_ref().map(|appended| judge.prove(appended)) else {
+            return 0;
+        };
+        self.0.insert(proven.entry.sequence, proven.entry.digest);
+        proven.under.checkpoint.size
+    }
+
+    /// Whether a place can be begun at: its head is proven, or a later batch is, which the reading from the place runs
+    /// into. The proof may be a later beacon's: while a stream is busy, a place is always ahead of its own beacon's.
+    fn hold(&self, place: &Place) -> bool {
+        let Some((last, _)) = self.0.last_key_value() else { return false };
+        let Some((sequence, digest)) = place.state.head else { return true };
+        self.0.get(&sequence).map_or(sequence < *last, |proven| *proven == digest)
+    }
 }
 
 /// A place outside of the topic: before it, retention was faster than the reading; behind it, the topic was cut.
