@@ -2,12 +2,7 @@
 //!
 //! Each test reads the tree as `git` lists it, and names the file and the line of what it finds.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test ends by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test ends by panicking")]
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

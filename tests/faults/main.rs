@@ -14,12 +14,19 @@
     reason = "a test ends by panicking, and nobody is outside of it"
 )]
 
+mod keys;
 mod kills;
+mod liar;
+mod owners;
 #[allow(dead_code, unreachable_pub, reason = "the harness has hands that only other tests need")]
 #[path = "../process.rs"]
 mod process;
+mod receiving;
 #[allow(dead_code, unreachable_pub, reason = "the path's tests use other parts")]
 #[path = "../reckoning.rs"]
 mod reckoning;
+mod rubbish;
 mod running;
+mod vectors;
+mod witnesses;
 mod writes;

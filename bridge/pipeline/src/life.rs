@@ -296,6 +296,11 @@ impl<'a> Life<'a> {
         *self.drain_until.get_or_init(|| Instant::now() + longest)
     }
 
+    /// Whether a stop has had its time: nobody waits for Kafka any more.
+    pub(crate) fn drain_is_over(&self) -> bool {
+        self.is_stopping() && Instant::now() >= self.drain_until()
+    }
+
     /// Hands a message to the sealing thread.
     pub(crate) fn send(&self, message: ToSeal) -> Result<(), End> {
         let sender = held(&self.to_seal).clone();

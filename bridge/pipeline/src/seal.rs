@@ -72,7 +72,7 @@ impl<'a> Courier<'a> {
         loop {
             match self.publisher.publish(topic, partition, hint, frame, token) {
                 Ok(()) => return Ok(()),
-                Err(PublishError::QueueFull) if Instant::now() < deadline => {
+                Err(PublishError::QueueFull) if Instant::now() < deadline && !self.life.drain_is_over() => {
                     self.reports(Duration::from_millis(5))?
                 }
                 Err(error) => return Err(End::retry(error)),
@@ -119,7 +119,7 @@ impl<'a> Courier<'a> {
         self.send(topic, bridge_event::Partition(0), hint, frame, Sent::Record)?;
         let deadline = Instant::now() + self.life.delivery_timeout();
         while self.sent.values().any(|sent| matches!(sent, Sent::Record)) {
-            if Instant::now() >= deadline {
+            if Instant::now() >= deadline || self.life.drain_is_over() {
                 return Err(End::Retry(format!("a record in {topic} was not acknowledged in time")));
             }
             self.reports(Duration::from_millis(10))?;

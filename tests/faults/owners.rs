@@ -1,0 +1,69 @@
+//! Two connectors of one source: the second is refused; a stopped one is replaced and ends itself when it goes on.
+
+use std::time::Duration;
+
+use crate::process::{Process, metric};
+use crate::reckoning::{has_page, refused};
+use crate::running::Running;
+
+/// A checkpoint is several durable writes, and nobody is replaced inside a write.
+const CALM: &[(&str, &str)] = &[("GOVBRIDGE__INTERVALS__CHECKPOINT_MS", "1000")];
+
+#[test]
+fn a_second_connector_on_one_source_is_refused_whatever_log_it_has() {
+    let mut running = Running::after_the_snapshot(&[]);
+    let mut first = running.connector();
+    first.healthy();
+    refused(running.connector(), 3, "APP001");
+    // One with a log of its own is stopped by the source's claim.
+    let scene = &running.stage.scene;
+    let origin = crate::process::ORIGIN;
+    scene.run(&["log", "init", "--directory", "tax/other", "--origin", origin, "--key", "keys/tax-log.key"]);
+    let environment = [("GOVBRIDGE__LOG__DIRECTORY", "other"), ("GOVBRIDGE__HTTP__LISTEN", "127.0.0.1:0")];
+    refused(scene.connector_with(&[], &environment), 3, "CAP002");
+    running.all_arrives();
+    running.reckon_with(first);
+}
+
+/// Takes over from a connector that stands still: `--take-over` refuses while it stands inside a write, so that nothing
+/// of it can come later, and is tried again elsewhere.
+fn take_over(running: &Running, old: &Process) -> Process {
+    // The old one still has the port.
+    let environment = [CALM, &[("GOVBRIDGE__HTTP__LISTEN", "127.0.0.1:0")]].concat();
+    for _ in 0..20 {
+        old.pause();
+        let mut new = running.stage.scene.connector_with(&["--take-over"], &environment);
+        while !new.has_ended() && !new.said().contains("\"the connector starts\"") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if !new.has_ended() {
+            let address = new.address();
+            new.until("it has started", || metric(&address, "govbridge_publish_starts_total") > 0);
+            return new;
+        }
+        refused(new, 3, "APP013");
+        old.go_on();
+    }
+    panic!("the connector stood inside a write each time");
+}
+
+#[test]
+fn a_connector_that_was_stopped_and_replaced_ends_itself_when_it_goes_on_and_nothing_comes_twice() {
+    // The witnesses read the log at the old one's address, which the new one cannot have: there is no quorum.
+    let mut running = Running::received_with("level = \"logged\"", CALM);
+    let mut old = running.connector();
+    old.healthy();
+    // Stopped wherever it is, under load, with batches in flight.
+    running.all_arrives();
+    let mut new = take_over(&running, &old);
+    running.all_arrives();
+    old.go_on();
+    let (status, said) = old.end();
+    assert_eq!(status.code(), Some(3), "{said}");
+    let code = ["STA026", "APP002", "APP003", "CAP003"].into_iter().find(|code| said.contains(code));
+    has_page(code.unwrap_or_else(|| panic!("no code of a lost ownership in\n{said}")));
+    new.healthy();
+    running.application.as_ref().unwrap().goes_on(50);
+    running.all_arrives();
+    running.reckon_with(new);
+}
