@@ -333,13 +333,12 @@ pub struct Application {
     thread: Option<JoinHandle<Written>>,
 }
 
-/// Between two transactions: a life of two seconds meets a hundred of them, also when every row is a batch of 4 KB and
-/// the trial cluster keeps 5 MiB.
-const PACE: Duration = Duration::from_millis(15);
+/// Between two transactions: a life of two seconds meets a hundred of them.
+pub const PACE: Duration = Duration::from_millis(15);
 
 impl Application {
-    /// Begins to write payments from this number on.
-    pub fn begin(scene: &Scene, first: i64) -> Application {
+    /// Begins to write payments from this number on, with so much time between two transactions.
+    pub fn begin(scene: &Scene, first: i64, pace: Duration) -> Application {
         let mut connection = scene.application();
         let (stop, changes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&changes));
@@ -349,7 +348,7 @@ impl Application {
                 written.changes += transact(&mut connection, &mut id, written.ends.len());
                 written.ends.insert(written.changes);
                 count.store(written.changes, Ordering::SeqCst);
-                std::thread::sleep(PACE);
+                std::thread::sleep(pace);
             }
             written
         });

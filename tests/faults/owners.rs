@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::process::{Process, metric};
-use crate::reckoning::{has_page, refused};
+use crate::reckoning::{PACE, has_page, refused};
 use crate::running::Running;
 
 /// A checkpoint is several durable writes, and nobody is replaced inside a write.
@@ -50,7 +50,7 @@ fn take_over(running: &Running, old: &Process) -> Process {
 #[test]
 fn a_connector_that_was_stopped_and_replaced_ends_itself_when_it_goes_on_and_nothing_comes_twice() {
     // The witnesses read the log at the old one's address, which the new one cannot have: there is no quorum.
-    let mut running = Running::received_with("level = \"logged\"", CALM);
+    let mut running = Running::received_with("level = \"logged\"", CALM, PACE);
     let mut old = running.connector();
     old.healthy();
     // Stopped wherever it is, under load, with batches in flight.

@@ -2,10 +2,15 @@
 //! that refuse.
 
 use std::fs::OpenOptions;
+use std::time::Duration;
 
 use crate::process::{Binary, Process};
 use crate::reckoning::{killed_by, refused};
 use crate::running::{FAULT, Running, SMALL_BATCHES};
+
+/// The trial cluster keeps 5 MiB of a topic, and each row is a batch of 4 KB: what a subscriber has not read, while it is
+/// killed eleven times, must still be there.
+const SLOWLY: Duration = Duration::from_millis(50);
 
 /// Each point of the receiving flow, early and later.
 const POINTS: [&str; 11] = [
@@ -24,7 +29,7 @@ const POINTS: [&str; 11] = [
 
 /// Kills the auditor's subscriber at each point; every start goes on where the progress stands.
 fn killed_at_each_point(subscriber: &str) {
-    let mut running = Running::received_with(subscriber, SMALL_BATCHES);
+    let mut running = Running::received_with(subscriber, SMALL_BATCHES, SLOWLY);
     running.auditor.take().unwrap().kill();
     let mut connector = running.connector();
     connector.healthy();

@@ -1,7 +1,9 @@
 //! A scene in the middle of its work: what a fault meets.
 
+use std::time::Duration;
+
 use crate::process::Process;
-use crate::reckoning::{Application, Received, Stage, killed_by, refused};
+use crate::reckoning::{Application, PACE, Received, Stage, killed_by, refused};
 
 /// The variable of the fault switch.
 pub const FAULT: &str = "GOVBRIDGE_FAULT";
@@ -31,11 +33,15 @@ pub struct Running {
 impl Running {
     /// The connector is stopped, so that the test starts its own.
     pub fn after_the_snapshot(environment: &'static [(&'static str, &'static str)]) -> Running {
-        Running::received_with("", environment)
+        Running::received_with("", environment, PACE)
     }
 
-    /// The same, with lines at the head of the auditor's configuration.
-    pub fn received_with(subscriber: &str, environment: &'static [(&'static str, &'static str)]) -> Running {
+    /// The same, with lines at the head of the auditor's configuration, and an application that writes at this pace.
+    pub fn received_with(
+        subscriber: &str,
+        environment: &'static [(&'static str, &'static str)],
+        pace: Duration,
+    ) -> Running {
         let stage = Stage::new(&["payments"]);
         let witnesses = quorum(&stage);
         let mut connector = stage.scene.connector();
@@ -44,7 +50,7 @@ impl Running {
         let mut auditor = stage.scene.subscriber("audit");
         auditor.until("the snapshot is delivered", || stage.scene.rows("audit").len() >= 3);
         assert_eq!(connector.stop().0.code(), Some(0));
-        let application = Some(Application::begin(&stage.scene, FIRST));
+        let application = Some(Application::begin(&stage.scene, FIRST, pace));
         Running { stage, witnesses, auditor: Some(auditor), application, environment }
     }
 
