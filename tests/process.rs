@@ -24,12 +24,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use deploy_ports::Port;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything may take before a test fails.
@@ -300,12 +301,6 @@ pub fn metric(address: &str, name: &str) -> u64 {
     values.sum()
 }
 
-/// A free port of this machine. It is free now, and nobody promises for how long; the system gives ports out in turn,
-/// so that another test does not get the same one soon.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Folders of keys, trust, a source, a log, witnesses and subscribers, made by the binary as an operator would.
 pub struct Scene {
     /// Removed with the scene.
@@ -314,8 +309,8 @@ pub struct Scene {
     bootstrap: String,
     datasets: Vec<String>,
     pin: String,
-    connector_port: u16,
-    witness_ports: Vec<u16>,
+    connector_port: Port,
+    witness_ports: Vec<Port>,
 }
 
 impl Scene {
@@ -327,8 +322,8 @@ impl Scene {
             bootstrap: bootstrap.to_owned(),
             datasets: datasets.iter().map(|dataset| (*dataset).to_owned()).collect(),
             pin: String::new(),
-            connector_port: free_port(),
-            witness_ports: DEPARTMENTS.iter().map(|_| free_port()).collect(),
+            connector_port: Port::reserve().unwrap(),
+            witness_ports: DEPARTMENTS.iter().map(|_| Port::reserve().unwrap()).collect(),
         };
         scene.make_trust();
         scene.make_source();
@@ -409,9 +404,9 @@ impl Scene {
         let signing = self.keygen("signing", "tax", "tax-signing");
         self.trust_add(&["signing", "--department", "tax", "--origin", ORIGIN, "--key", &signing]);
         let log = self.keygen("log", ORIGIN, "tax-log");
-        let url = format!("http://127.0.0.1:{}", self.connector_port);
+        let url = format!("http://127.0.0.1:{}", self.connector_port.number());
         self.trust_add(&["log", "--department", "tax", "--origin", ORIGIN, "--vkey", &log, "--url", &url]);
-        for (department, port) in DEPARTMENTS.iter().zip(&self.witness_ports) {
+        for (department, port) in DEPARTMENTS.iter().zip(self.witness_ports.iter().map(Port::number)) {
             let name = format!("gov.example/{department}/witness");
             let vkey = self.keygen("witness", &name, &format!("{department}-witness"));
             let url = format!("http://127.0.0.1:{port}");
@@ -461,7 +456,7 @@ impl Scene {
             contracts.join(", "),
             self.kafka_section(),
             self.trust_section(),
-            self.connector_port
+            self.connector_port.number()
         );
         std::fs::write(self.tax().join("connector.toml"), text).unwrap();
         self.run(&["connector", "--config", "tax/connector.toml", "--create"]);
@@ -469,7 +464,7 @@ impl Scene {
     }
 
     fn make_witnesses(&self) {
-        for (department, port) in DEPARTMENTS.iter().zip(&self.witness_ports) {
+        for (department, port) in DEPARTMENTS.iter().zip(self.witness_ports.iter().map(Port::number)) {
             let folder = self.witness_folder(department);
             std::fs::create_dir(&folder).unwrap();
             let text = format!(

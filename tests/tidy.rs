@@ -13,7 +13,7 @@ use std::process::Command;
 const FLOORS: &[&[&str]] = &[
     &["bridge-event", "bridge-suite", "bridge-tlog"],
     &["schemas", "bridge-envelope", "bridge-chain", "bridge-trust"],
-    &["connectors-source", "connectors-sqlite", "bridge-kafka", "bridge-ledger"],
+    &["connectors-source", "connectors-sqlite", "bridge-kafka", "bridge-ledger", "deploy-ports"],
     &["bridge-pipeline", "bridge-subscriber"],
     &["bridge-cli", "deploy-demo", "tests", "tests-bench"],
 ];

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use deploy_ports::Port;
 
 use crate::contracts::Contract;
 use crate::copies::{copy_folder, write};
@@ -34,29 +34,22 @@ const PRODUCTION: &str = "level = \"witnessed\"\n";
 /// A file in the working folder that says that the demo made it, so that nothing else is ever removed.
 const MARK: &str = "made-by-govbridge-demo";
 
-/// Addresses on this machine.
-#[derive(Clone, Debug)]
-pub(crate) struct Ports(BTreeMap<String, u16>);
+/// Addresses on this machine, reserved while this lives.
+#[derive(Debug)]
+pub(crate) struct Ports(BTreeMap<String, Port>);
 
 impl Ports {
-    /// Free ports, one for each process. All are held until all are found, so that none comes twice.
+    /// A port for each process.
     fn find() -> anyhow::Result<Ports> {
         let names = DEPARTMENTS.iter().map(|d| connector(d)).chain(WITNESSES.iter().map(|d| witness(d)));
         let names = names.chain(RECEIVERS.iter().map(|d| subscriber(d)));
-        let mut held = Vec::new();
-        let mut ports = BTreeMap::new();
-        for name in names {
-            let listener =
-                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-            ports.insert(name, listener.local_addr()?.port());
-            held.push(listener);
-        }
-        Ok(Ports(ports))
+        let reserve = |name| Ok((name, Port::reserve()?));
+        Ok(Ports(names.map(reserve).collect::<anyhow::Result<_>>()?))
     }
 
     /// `127.0.0.1:<port>` of a process.
     pub(crate) fn address(&self, process: &str) -> String {
-        format!("127.0.0.1:{}", self.0.get(process).copied().unwrap_or_default())
+        format!("127.0.0.1:{}", self.0.get(process).map(Port::number).unwrap_or_default())
     }
 
     pub(crate) fn url(&self, process: &str) -> String {
@@ -421,7 +414,7 @@ mod tests {
     #[test]
     fn no_two_processes_share_a_port() {
         let Ports(ports) = Ports::find().unwrap();
-        let distinct: std::collections::BTreeSet<_> = ports.values().collect();
+        let distinct: std::collections::BTreeSet<_> = ports.values().map(Port::number).collect();
         assert_eq!((ports.len(), distinct.len()), (9, 9));
     }
 }
