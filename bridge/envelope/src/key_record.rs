@@ -281,6 +281,11 @@ impl Attested<KeyRecord> {
 pub struct Rewrap {
     /// The digest of the key record.
     pub key_record: Digest,
+    /// SHA-256 of the exact file of the contract whose grants entitle the recipients: the key record's, or a later one
+    /// of its dataset.
+    pub contract: Digest,
+    /// When the rewrap was made, by the department's clock: the recipients have a grant of the section then.
+    pub made: UnixMicros,
     /// The new wraps.
     pub wraps: Vec<Wrap>,
     /// Why, in words.
@@ -288,7 +293,8 @@ pub struct Rewrap {
 }
 
 impl Rewrap {
-    /// Wraps the record's secret for others, under the record's own terms.
+    /// Wraps the record's secret for others, under the record's own terms. `to` are departments with a grant of the section
+    /// at `made` under the contract of digest `contract`.
     ///
     /// # Errors
     /// [`SealError`], as for a key record.
@@ -296,13 +302,16 @@ impl Rewrap {
         record: &Attested<KeyRecord>,
         secret: &Secret,
         to: &[WrapTo<'_>],
+        contract: Digest,
+        made: UnixMicros,
         reason: String,
     ) -> Result<Rewrap, SealError> {
         let KeyRecord { terms, commitment, .. } = record.content();
         if reason.len() > TEXT_BYTES_MAX {
             return Err(SealError::limit("the reason", reason.len(), TEXT_BYTES_MAX));
         }
-        Ok(Rewrap { key_record: record.digest(), wraps: terms.wrap(secret, commitment, to)?, reason })
+        let wraps = terms.wrap(secret, commitment, to)?;
+        Ok(Rewrap { key_record: record.digest(), contract, made, wraps, reason })
     }
 
     /// Signs the rewrap.
@@ -327,12 +336,15 @@ impl Rewrap {
                 findings.push(Finding::KeyRecord { field: "digest" });
             }
             findings.extend(wrap_contradictions(&rewrap.wraps).into_iter().map(Finding::Contradiction));
+            if rewrap.key_record == record.digest() && rewrap.made < record.content().terms.valid_from {
+                findings.push(Finding::Contradiction("the rewrap was made before its key version began"));
+            }
             findings
         })
     }
 
     /// Compares the recipients with those who may be added: `entitled` are the departments with a grant of the
-    /// section when the rewrap was made.
+    /// section at `made` under the contract that the rewrap names.
     pub fn check_grants(
         &self,
         record: &KeyRecord,
@@ -345,6 +357,8 @@ impl Rewrap {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.digest(&self.key_record);
+        w.digest(&self.contract);
+        w.long(self.made.0);
         write_wraps(&mut w, &self.wraps);
         w.text(&self.reason);
         w.into_bytes()
@@ -352,11 +366,12 @@ impl Rewrap {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Rewrap, ParseError> {
         let r = &mut Reader::new(bytes);
-        let key_record = r.digest("key_record")?;
+        let (key_record, contract) = (r.digest("key_record")?, r.digest("contract")?);
+        let made = r.micros("made")?;
         let wraps = read_wraps(r)?;
         let reason = r.text("reason", TEXT_BYTES_MAX)?.to_owned();
         r.finish()?;
-        Ok(Rewrap { key_record, wraps, reason })
+        Ok(Rewrap { key_record, contract, made, wraps, reason })
     }
 }
 

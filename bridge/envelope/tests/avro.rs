@@ -148,7 +148,9 @@ fn the_other_frames_are_avro() {
         KeyRecord::verify(record.frame(), &Named::new(), &department("tax")).into_verified().unwrap();
     let audit = recipient("audit").public();
     let to = WrapTo { recipient: &department("audit"), key: &audit, seed: [9; 32] };
-    let rewrap = Rewrap::new(&attested, &secret(1), &[to], "joined later".into()).unwrap();
+    let rewrap =
+        Rewrap::new(&attested, &secret(1), &[to], Digest([3; 32]), UnixMicros(7), "joined later".into())
+            .unwrap();
     let fields = read("rewrap", body_of(rewrap.sign(&[key]).unwrap().frame()));
     assert_eq!(field(&fields, "reason"), &Value::String("joined later".into()));
     let fields = read("contract-record", body_of(contract_record().sign(&[key]).unwrap().frame()));

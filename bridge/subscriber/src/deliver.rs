@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bridge_envelope::{Notice, SectionBlock, Verified};
+use bridge_envelope::{Header, Notice, SectionBlock, Verified};
 use bridge_event::{IncarnationNumber, Kind, Operation, Rows, StreamId};
 use schemas::{ReadRow, SectionReader};
 
@@ -114,12 +114,10 @@ impl Flow {
             )
         };
         let record = self.records.key(&block.key_record).ok_or_else(missing)?;
-        let admitted = |flow: &Flow| {
-            flow.keys.admit(&record, flow.records.rewraps(&block.key_record), promise, header, block)
-        };
+        let admitted = |flow: &Flow| flow.keys.admit(&record, &flow.records, promise, header, block);
         match admitted(self) {
-            Err(found) if found.code == "OPE010" => {
-                // A rewrap may have come since.
+            Err(found) if found.code == "OPE010" || found.code == "VER060" => {
+                // A rewrap, or the contract that one names, may have come since.
                 self.refresh_records()?;
                 Ok(admitted(self)?)
             }
@@ -387,18 +385,36 @@ fn each_row(
             return wrong("VER077", format!("row {leaf} is not the same event in every section"));
         }
         let head = row.head();
-        if header.kind == Kind::Stream {
-            let mark = (head.commit, head.ordinal);
-            let (low, high) = (header.first.mark, header.last.mark);
-            let within = (low.commit, low.ordinal) <= mark && mark <= (high.commit, high.ordinal);
-            if !within || last.is_some_and(|last| mark <= last) || row.operation() == Operation::Read {
-                return wrong("VER077", format!("row {leaf} does not stand where the signed header says"));
-            }
-            last = Some(mark);
+        if !stands(header, leaf, first.rows.rows(), head, last, row.operation()) {
+            return wrong("VER077", format!("row {leaf} does not stand where the signed header says"));
         }
+        last = Some((head.commit, head.ordinal));
         take(leaf, &rows, head);
     }
     Ok(())
+}
+
+/// Whether row `leaf` of `rows`, with the row `before` it, stands where the header says (docs/spec/sealed-batch.md, 6.3).
+fn stands(
+    header: &Header,
+    leaf: usize,
+    rows: usize,
+    head: &schemas::EventHead,
+    before: Option<(u64, u64)>,
+    operation: Operation,
+) -> bool {
+    let at = (head.commit, head.ordinal);
+    let ascends = before.is_none_or(|before| at > before);
+    let (first, last) = (header.first.mark, header.last.mark);
+    match header.kind {
+        Kind::Stream => {
+            let begins = leaf > 0 || at == (first.commit, first.ordinal);
+            let ends = leaf.saturating_add(1) < rows || at == (last.commit, last.ordinal);
+            ascends && begins && ends && operation != Operation::Read
+        }
+        Kind::Snapshot => ascends && head.commit == last.commit && operation == Operation::Read,
+        _ => true,
+    }
 }
 
 fn stream_words(stream: &StreamId) -> String {

@@ -10,7 +10,7 @@ use moka::sync::Cache;
 
 use crate::Found;
 use crate::promise::Promise;
-use crate::records::OriginSigners;
+use crate::records::{OriginSigners, Records};
 
 /// Most key versions kept: each of about 1 KiB; more than the sections of all datasets of a source over a few days.
 const KEYS_MAX: u64 = 4096;
@@ -64,7 +64,7 @@ impl Keys {
     pub(crate) fn admit(
         &self,
         record: &Arc<Attested<KeyRecord>>,
-        rewraps: &[Vec<u8>],
+        records: &Records,
         promise: &Promise,
         header: &Header,
         block: &SectionBlock,
@@ -74,8 +74,8 @@ impl Keys {
         let terms = &record.content().terms;
         let entitled = terms.department == self.department
             || promise.contract.entitled(&terms.section, terms.valid_from).contains(&self.department);
-        let version = match entitled || !rewraps.is_empty() {
-            true => self.unwrap(record, rewraps, promise, entitled)?,
+        let version = match entitled || !records.rewraps(&record.digest()).is_empty() {
+            true => self.unwrap(record, records, promise, entitled)?,
             false => None,
         };
         let known = Arc::new(Known { record: Arc::clone(record), version });
@@ -86,7 +86,7 @@ impl Keys {
     fn unwrap(
         &self,
         record: &Attested<KeyRecord>,
-        rewraps: &[Vec<u8>],
+        records: &Records,
         promise: &Promise,
         entitled: bool,
     ) -> Result<Option<KeyVersion>, Found> {
@@ -100,9 +100,10 @@ impl Keys {
             }
         }
         let signers = OriginSigners { trust: &self.trust, origin: promise.contract.origin() };
-        for bytes in rewraps {
+        for bytes in records.rewraps(&record.digest()) {
             let Ok(rewrap) = Rewrap::verify(bytes, &signers, record).into_verified() else { continue };
-            check_rewrap(rewrap.content(), record.content(), promise, &self.trust)?;
+            let named = records.contract(&rewrap.content().contract);
+            check_rewrap(rewrap.content(), record.content(), named.as_deref(), &self.trust)?;
             for key in self.own.iter() {
                 match rewrap.unwrap_for(record, &self.department, key) {
                     Ok(version) => return Ok(Some(version)),
@@ -146,11 +147,31 @@ pub(crate) fn check_grants(record: &KeyRecord, promise: &Promise, trust: &Trust)
     first(&record.check_grants(&entitled, change, &|department, key| gives(trust, department, key)))
 }
 
-/// A rewrap may name those who have a grant of the section at any time: the contract does not say when it was made.
-fn check_rewrap(rewrap: &Rewrap, record: &KeyRecord, promise: &Promise, trust: &Trust) -> Result<(), Found> {
-    let grants = promise.contract.grants().iter().filter(|grant| grant.section == record.terms.section);
-    let granted: Vec<Department> = grants.map(|grant| grant.recipient.clone()).collect();
-    first(&rewrap.check_grants(record, &granted, &|department, key| gives(trust, department, key)))
+/// Whether every recipient had a grant of the section when the rewrap was made, under the contract that it names.
+fn check_rewrap(
+    rewrap: &Rewrap,
+    record: &KeyRecord,
+    named: Option<&Promise>,
+    trust: &Trust,
+) -> Result<(), Found> {
+    let terms = &record.terms;
+    let Some(Promise { contract, .. }) = named else {
+        let what = format!(
+            "a rewrap names the contract {}, which is not in govbridge.contracts with the department's signature",
+            rewrap.contract
+        );
+        return Err(Found::halt("VER060", what));
+    };
+    if (contract.department(), contract.dataset()) != (&terms.department, &terms.dataset)
+        || contract.section(&terms.section).is_none()
+    {
+        return Err(Found::halt(
+            "VER054",
+            "the rewrap names a contract of another dataset than its key record",
+        ));
+    }
+    let entitled = contract.entitled(&terms.section, rewrap.made);
+    first(&rewrap.check_grants(record, &entitled, &|department, key| gives(trust, department, key)))
 }
 
 fn gives(trust: &Trust, department: &Department, key: &KeyId) -> bool {

@@ -218,9 +218,11 @@ fn rubbish_and_copies_do_not_keep_out_the_rewrap_that_somebody_waits_for() {
         .unwrap();
     let health = "health".parse().unwrap();
     let public = recipient("health-2").public();
+    let (contract, from) = (record.content().terms.contract, record.content().terms.valid_from);
     let made = |reason: String, by: &SigningKey| {
         let to = [WrapTo { recipient: &health, key: &public, seed: sha256(&[reason.as_bytes()]).0 }];
-        Rewrap::new(&record, &version.secret, &to, reason).unwrap().sign(&[by]).unwrap().into_frame()
+        let rewrap = Rewrap::new(&record, &version.secret, &to, contract, from, reason);
+        rewrap.unwrap().sign(&[by]).unwrap().into_frame()
     };
     let strangers: Vec<Vec<u8>> = (0..schemas::GRANTS_MAX)
         .map(|n| made(format!("rubbish {n}"), &key(Role::Signing, "stranger")))
@@ -230,7 +232,7 @@ fn rubbish_and_copies_do_not_keep_out_the_rewrap_that_somebody_waits_for() {
     let audit = "audit".parse().unwrap();
     let audits = recipient("audit").public();
     let to = [WrapTo { recipient: &audit, key: &audits, seed: sha256(&[b"again"]).0 }];
-    let other = Rewrap::new(&record, &version.secret, &to, "again".to_owned()).unwrap();
+    let other = Rewrap::new(&record, &version.secret, &to, contract, from, "again".to_owned()).unwrap();
     let copy = other.sign(&[&sender.signing]).unwrap().into_frame();
     for frame in &strangers {
         sender.send("govbridge.keys", frame);

@@ -371,8 +371,8 @@ fn batches_over_the_memory_limit_are_fetched_again_once_proven() {
 #[test]
 fn a_snapshots_rows_come_before_the_stream_that_follows_it() {
     let mut sender = Sender::new(&["payments"]);
-    let row = |id| Row { operation: Operation::Read, ..Row::insert(id, 1, 0) };
-    let chunk = Part { commit: 5, rows: vec![row(1), row(2)] };
+    let row = |id, ordinal| Row { operation: Operation::Read, ..Row::insert(id, ordinal, 0) };
+    let chunk = Part { commit: 5, rows: vec![row(1, 1), row(2, 2)] };
     let snapshot = sender.seal(0, &[chunk], Shape { snapshot: true, ..Shape::default() });
     sender.publish(0, &snapshot);
     sender.transact(0, &[part(6, &[3])]);

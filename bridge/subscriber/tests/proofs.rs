@@ -176,7 +176,8 @@ fn rewrap(sender: &Sender, record: Digest, secret: &bridge_suite::Secret) -> Vec
         KeyRecord::verify(frame.unwrap(), &*sender.trust, &"tax".parse().unwrap()).into_verified().unwrap();
     let (who, public) = ("health".parse().unwrap(), recipient("health-2").public());
     let to = [WrapTo { recipient: &who, key: &public, seed: sha256(&[b"rewrap"]).0 }];
-    Rewrap::new(&record, secret, &to, "a new key".to_owned())
+    let terms = &record.content().terms;
+    Rewrap::new(&record, secret, &to, terms.contract, terms.valid_from, "a new key".to_owned())
         .unwrap()
         .sign(&[&sender.signing])
         .unwrap()

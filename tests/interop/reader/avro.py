@@ -20,20 +20,20 @@ from .finding import Finding, Refused
 SPEC = Path(__file__).resolve().parents[3] / "docs" / "spec"
 MAX_TEXT = 4096
 
-DEPARTMENT = re.compile(r"[a-z][a-z0-9-]*\Z")
-SECTION = re.compile(r"[a-z][a-z0-9_-]*\Z")
-ORIGIN = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*\Z")
+DEPARTMENT = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
+SECTION = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+ORIGIN = re.compile(r"(?=.{1,255}\Z)[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*\Z")
 
 # The longest value of a field in bytes, or of a list in items: by record and field, or by field alone.
 LIMITS: dict[str, int] = {
-    "department": 64,
-    "dataset": 64,
-    "section": 64,
-    "SectionBlock.name": 64,
-    "SectionBlock.groups[]": 64,
+    "department": MAX_TEXT,
+    "dataset": MAX_TEXT,
+    "section": MAX_TEXT,
+    "SectionBlock.name": MAX_TEXT,
+    "SectionBlock.groups[]": MAX_TEXT,
     "SectionBlock.groups": 16,
-    "recipient": 64,
-    "origin": 255,
+    "recipient": MAX_TEXT,
+    "origin": MAX_TEXT,
     "token": MAX_TEXT,
     "consistent_point": MAX_TEXT,
     "reason": MAX_TEXT,

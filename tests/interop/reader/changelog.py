@@ -192,18 +192,20 @@ class Changelog:
     def _row(
         self, changes: list[Change], number: int, layout: Layout | None, operation: Any, pairs: list[Any]
     ) -> None:
+        if layout is None:
+            raise refuse("CAP009", f"row {number} has an unknown layout")
+        table = next((i for i, asked in enumerate(self.asked) if asked.name == layout.table), None)
+        if table is None:
+            return
         if isinstance(operation, int) and operation < 0:
             raise refuse("CAP010", f"row {number} was changed before its trigger ran")
-        if layout is None or operation not in OPERATIONS or len(pairs) < len(layout.columns):
-            raise refuse("CAP009", f"row {number} has an unknown layout or operation")
+        if operation not in OPERATIONS or len(pairs) < len(layout.columns):
+            raise refuse("CAP009", f"row {number} has an unknown operation")
         width = len(layout.columns)
         states = [_state(number, layout, pairs[:width])]
         if OPERATIONS[operation] == "update":
             states.append(_state(number, layout, pairs[width : 2 * width]))
-        table = next((i for i, asked in enumerate(self.asked) if asked.name == layout.table), None)
-        if table is None:
-            return
-        projected = [self._asked_columns(table, layout, state) for state in states]
+        projected = [self._asked_columns(number, table, layout, state) for state in states]
         index = len(changes)
         if operation == 1:
             changes.append(Change(table, "insert", index, None, projected[0]))
@@ -215,13 +217,18 @@ class Changelog:
         else:
             changes.append(Change(table, "update", index, projected[0], projected[1]))
 
-    def _asked_columns(self, table: int, layout: Layout, state: list[Value]) -> tuple[Value, ...]:
+    def _asked_columns(
+        self, number: int, table: int, layout: Layout, state: list[Value]
+    ) -> tuple[Value, ...]:
+        """Only these are delivered, so only their text has to be UTF-8."""
         values = dict(zip(layout.columns, state, strict=True))
-        return tuple(values.get(name, ("absent", None)) for name in self.asked[table].columns)
+        asked = (values.get(name, ("absent", None)) for name in self.asked[table].columns)
+        return tuple(_value(number, *value) for value in asked)
 
 
 def _state(number: int, layout: Layout, pairs: list[Any]) -> list[Value]:
-    state = [_value(number, kind.decode(), value) for kind, value in pairs]
+    """The values of a state as they are stored; a real as its bits, so that every bit is compared."""
+    state = [(kind.decode(), struct.pack(">d", value) if kind == b"real" else value) for kind, value in pairs]
     if len(state) != len(layout.columns):
         raise refuse("CAP009", f"row {number} has fewer values than its layout")
     if any(is_key and value[0] == "null" for is_key, value in zip(layout.key, state, strict=True)):
@@ -234,9 +241,7 @@ def _key(layout: Layout, state: list[Value]) -> list[Value]:
 
 
 def _value(number: int, kind: str, value: Any) -> Value:
-    """A value by its storage class; a real as its bits."""
-    if kind == "real":
-        return kind, struct.pack(">d", value)
+    """A value by its storage class."""
     if kind == "text":
         try:
             return kind, value.decode("utf-8")

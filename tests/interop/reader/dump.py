@@ -138,6 +138,10 @@ def _rewrap(dump: Dump, content: bytes) -> None:
     for record, known in dump.records.values():
         if record.digest in split.body:
             rewrap = key_record.verify_rewrap(content, known, record)
+            of = dump.contracts.get(rewrap.fields["contract"])
+            if of is None:
+                raise refuse("VER060", "a rewrap under a contract that is not there")
+            raise_if(key_record.rewrap_findings(rewrap, of, known))
             _unwrap(dump, record, rewrap.fields["wraps"], known)
             return
     raise refuse("VER064", "a rewrap of a key record that is not there")

@@ -56,8 +56,21 @@ def verify_rewrap(content: bytes, known: Known, record: KeyRecord) -> Rewrap:
     found = _wraps_findings(fields["wraps"])
     if fields["key_record"] != record.digest:
         found.append(Finding("VER054", "a rewrap of another key record"))
+    elif fields["made"] < record.fields["valid_from"]:
+        found.append(Finding("VER032", "made before its key version began"))
     raise_if(found)
     return Rewrap(fields, frame.digest, record)
+
+
+def rewrap_findings(rewrap: Rewrap, contract: Contract, known: Known) -> list[Finding]:
+    """VER050, VER052 and VER054, under the contract that the rewrap names."""
+    fields, of = rewrap.fields, rewrap.record.fields
+    content = contract.content
+    if (content["department"], content["dataset"]) != (of["department"], of["dataset"]):
+        return [Finding("VER054", "a rewrap under a contract of another dataset")]
+    if all(section.name != of["section"] for section in contract.sections):
+        return [Finding("VER054", "a rewrap under a contract without the section")]
+    return wrap_findings(fields["wraps"], rewrap.record, contract, known, fields["made"])
 
 
 def wrap_findings(
@@ -71,7 +84,7 @@ def wrap_findings(
     for wrap in wraps:
         if wrap["recipient"] not in entitled:
             found.append(Finding("VER050", f"wrapped for {wrap['recipient']}"))
-        elif (wrap["recipient"], wrap["key"]) not in theirs:
+        if (wrap["recipient"], wrap["key"]) not in theirs:
             found.append(Finding("VER052", f"a key that is not {wrap['recipient']}'s"))
     return found
 

@@ -235,6 +235,8 @@ fn key_record(record: &KeyRecord) -> Sheet {
 fn rewrap(rewrap: &Rewrap) -> Sheet {
     Sheet::default()
         .with("key_record", Field::text(rewrap.key_record))
+        .with("contract", Field::text(rewrap.contract))
+        .with("made", Field::instant(rewrap.made))
         .with("wrapped_for", wraps(&rewrap.wraps))
         .with("reason", rewrap.reason.as_str())
 }

@@ -45,7 +45,9 @@ pub(crate) fn entries() -> Vec<Vector> {
             .unwrap();
         let key = recipient("audit").public();
         let to = WrapTo { recipient: &department("audit"), key: &key, seed: [0xd1; 32] };
-        let rewrap = Rewrap::new(&base, &secret(1), &[to], "audit lost its copy".into()).unwrap();
+        let made = UnixMicros(NEW_YEAR + 1_000_000);
+        let reason = "audit lost its copy".into();
+        let rewrap = Rewrap::new(&base, &secret(1), &[to], contract().digest(), made, reason).unwrap();
         rewrap.sign(&[&signing()]).unwrap().into_frame()
     };
     let contract = contract_record().sign(&[&signing()]).unwrap().into_frame();

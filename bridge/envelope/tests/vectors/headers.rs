@@ -82,6 +82,9 @@ fn encodings() -> Vec<Vector> {
         raw("department-too-long", &["VER003"], "a name of 5,000 bytes is announced", |body| {
             body.splice(1..2, [0x90, 0x4e]);
         }),
+        raw("department-of-65-bytes", &["VER006"], "a name of 65 letters", |body| {
+            body.splice(1..5, [0x82, 0x01].into_iter().chain([b'a'; 65]));
+        }),
         raw("kind-unknown", &["VER005"], "kind 5", |body| {
             let at = after_bytes(body, sha256(&[b"the batch before"]).as_bytes());
             body[at] = 5 << 1;

@@ -246,7 +246,9 @@ pub(crate) fn rewraps() -> Vec<Vector> {
     let audit = department("audit");
     let rewrap = |seed: u8| {
         let to = WrapTo { recipient: &audit, key: &to, seed: [seed; 32] };
-        Rewrap::new(&base, &secret(1), &[to], "audit lost its copy".into()).unwrap()
+        let made = UnixMicros(base.content().terms.valid_from.0 + 1_000_000);
+        Rewrap::new(&base, &secret(1), &[to], contract().digest(), made, "audit lost its copy".into())
+            .unwrap()
     };
     let good = rewrap(0xd1).sign(&[&signing()]).unwrap();
     let vector = |name: &str, stage: &str, expect: &[&str], about: &str, rewrap: Rewrap| {
@@ -259,7 +261,33 @@ pub(crate) fn rewraps() -> Vec<Vector> {
     flipped.wraps[0].wrapped.ciphertext[0] ^= 1;
     let mut nobody = rewrap(0xd4);
     nobody.wraps.clear();
+    let mut early = rewrap(0xd5);
+    early.made = UnixMicros(base.content().terms.valid_from.0 - 1);
+    let mut outsider = rewrap(0xd6);
+    outsider.wraps[0].recipient = department("education");
+    let mut after_its_grant = rewrap(0xd7);
+    after_its_grant.made = UnixMicros(NEW_YEAR + 400 * DAY);
+    after_its_grant.wraps[0].recipient = department("social-security");
+    after_its_grant.wraps[0].key = recipient("social-security").public().id();
+    let mut other_key = rewrap(0xd8);
+    other_key.wraps[0].key = recipient("tax").public().id();
     let mut vectors = vec![
+        vector("made-before-its-record", "verify", &["VER032"], "made before the key version began", early),
+        vector("wrapped-for-an-outsider", "grants", &["VER050", "VER052"], "a wrap for education", outsider),
+        vector(
+            "wrapped-after-the-grant-ended",
+            "grants",
+            &["VER050"],
+            "made 400 days later, for social-security, whose grant is over",
+            after_its_grant,
+        ),
+        vector(
+            "wrapped-under-another-key",
+            "grants",
+            &["VER052"],
+            "audit's wrap, under tax's key id",
+            other_key,
+        ),
         Vector::new(
             "rewrap",
             "good",

@@ -37,6 +37,11 @@ pub(crate) fn codes_of(vector: &Vector) -> Vec<&'static str> {
             if stage == "verify" {
                 return found(verdict);
             }
+            if stage == "grants" {
+                let rewrap = verdict.into_verified().unwrap();
+                let entitled = contract().entitled(&base.content().terms.section, rewrap.content().made);
+                return codes(&rewrap.content().check_grants(base.content(), &entitled, &is_known));
+            }
             let name = vector.note["recipient"].as_str().unwrap();
             let opened =
                 verdict.into_verified().unwrap().unwrap_for(&base, &department(name), &recipient(name));

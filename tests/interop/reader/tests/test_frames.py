@@ -41,8 +41,8 @@ def read_rewrap(content: bytes, expected: dict[str, Any]) -> Any:
     """Verifies with the record that the vectors rewrap; then unwraps."""
     record = key_record.verify(vector("key-record", KEYS["rewraps_are_of"].split("/")[1][:-4]), KNOWN)
     rewrap = key_record.verify_rewrap(content, KNOWN, record)
-    at = record.fields["valid_from"]
-    findings = key_record.wrap_findings(rewrap.fields["wraps"], record, own_contract(), KNOWN, at)
+    assert rewrap.fields["contract"] == own_contract().digest
+    findings = key_record.rewrap_findings(rewrap, own_contract(), KNOWN)
     if findings:
         raise Refused(findings)
     recipient = KNOWN.recipient(expected.get("recipient", "audit"))
@@ -64,7 +64,7 @@ COUNTS = {
     "fence": (1, 19),
     "beacon": (3, 25),
     "key-record": (2, 28),
-    "rewrap": (1, 14),
+    "rewrap": (1, 18),
     "contract-record": (1, 13),
     "incarnation-record": (1, 12),
 }
