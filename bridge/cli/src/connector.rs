@@ -10,16 +10,14 @@ use crate::faults::Faults;
 use crate::output;
 use crate::outside::{self, SystemRandom, WallClock, Words};
 use bridge_ledger::{Disk, Holder, Log};
-use bridge_pipeline::{Claim, Connector, Promise};
+use bridge_pipeline::{Claim, Connector, Promise, Shutdown};
 use connectors_source::{Source, Table};
 use connectors_sqlite::{Claimant, Created, SqliteSource};
 use settings::Settings;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The configuration that `--example` prints.
 const EXAMPLE: &str = include_str!("../../../deploy/dev/connector.toml");
@@ -27,11 +25,8 @@ const EXAMPLE: &str = include_str!("../../../deploy/dev/connector.toml");
 /// How long a take-over waits for a write of the other process to end: a living one takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often it is looked whether a stop takes too long.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// How long closing files and connections may take after the drain.
-const UNWINDING: Duration = Duration::from_secs(1);
+/// How long the process takes to say why it ends, and to end.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 const LONG: &str = "\
 A connector reads one database. It turns each committed transaction into sealed batches, publishes them to Kafka, and \
@@ -97,51 +92,76 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return create(&settings, &folder, args.print_sql, args.json);
     }
     args.words.begin()?;
-    let stop = outside::stop_flag()?;
-    let ready = ready(&settings, &folder, args.take_over)?;
-    let (origin, entries) = (&ready.connector.origin, ready.log.size());
-    tracing::info!(%origin, entries, "the connector starts");
-    let drain = Duration::from_millis(settings.intervals.drain_ms) + UNWINDING;
-    let ended = flow(ready, &stop, drain);
-    ended.inspect_err(|error| tracing::error!(%error, "the connector ended"))?;
+    let shutdown = outside::shutdown()?;
+    let longest = Duration::from_millis(settings.intervals.drain_ms).saturating_sub(LAST_WORDS);
+    let asked = shutdown.clone();
+    let work = move || work(&settings, &folder, args.take_over, asked);
+    supervise(work, &shutdown, longest)?;
     tracing::info!("the connector stopped");
     Ok(Exit::Good.into())
 }
 
-/// Runs the flow to its end. After a stop it is not waited for longer than `drain`: a question to a broker that does not
-/// answer can take longer, and an end without an answer is as good as kill -9, which the next start is made for.
-fn flow(ready: Ready, stop: &Arc<AtomicBool>, drain: Duration) -> anyhow::Result<()> {
-    let Ready { connector, claim, log, listener } = ready;
-    let flag = Arc::clone(stop);
-    let (tell, told) = std::sync::mpsc::channel();
-    let run = move || {
-        // Nobody listens any more when it took too long.
-        let _ = tell.send(bridge_pipeline::run(connector, claim, log, listener, flag));
+/// Everything from the first file that is read to the end of the flow.
+fn work(settings: &Settings, folder: &Folder, take_over: bool, shutdown: Shutdown) -> anyhow::Result<()> {
+    let Ready { connector, claim, log, listener } = ready(settings, folder, take_over)?;
+    let (origin, entries) = (&connector.origin, log.size());
+    tracing::info!(%origin, entries, "the connector starts");
+    let ended = bridge_pipeline::run(connector, claim, log, listener, shutdown);
+    let ended = ended.map_err(|error| ending::of_connector(&error).into());
+    ended.inspect_err(|error| tracing::error!(%error, "the connector ended"))
+}
+
+/// What the supervising thread waits for.
+enum Heard {
+    Ended(anyhow::Result<()>),
+    Asked,
+}
+
+/// Runs the work to its end. After a stop it is not waited for longer than `longest`: what is outside can take longer to
+/// answer, and an end without an answer is as good as kill -9, which the next start is made for.
+fn supervise(
+    work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+    shutdown: &Shutdown,
+    longest: Duration,
+) -> anyhow::Result<()> {
+    let (tell, heard) = std::sync::mpsc::channel();
+    let (asked, shutdown) = (tell.clone(), shutdown.clone());
+    thread("connector", move || {
+        // Nobody listens any more when it took too long. A panic drops the sender as well, but not the other one.
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let _ = tell.send(Heard::Ended(ended.unwrap_or_else(|_| {
+            let what =
+                "STA091: the flow's thread ended by itself: this is a defect of the connector, report it";
+            Err(Refusal::coded(Exit::Negative, what).into())
+        })));
+    })?;
+    thread("stop", move || {
+        shutdown.wait_for_ever();
+        let _ = asked.send(Heard::Asked);
+    })?;
+    let late = || {
+        let what = format!(
+            "STA028: the connector did not stop within {} ms, because something outside does not answer; it ends \
+             without it, and the next start repeats what is not in the log",
+            longest.as_millis()
+        );
+        tracing::error!(error = what, "the connector ended");
+        Refusal::coded(Exit::Unavailable, what).into()
     };
-    std::thread::Builder::new()
-        .name("connector".to_owned())
-        .spawn(run)
-        .map_err(|error| Refusal::unavailable(format!("the flow's thread could not be started: {error}")))?;
-    let mut stopping: Option<Instant> = None;
-    loop {
-        match told.recv_timeout(LOOK) {
-            Ok(ended) => return ended.map_err(|error| ending::of_connector(&error).into()),
-            Err(RecvTimeoutError::Disconnected) => {
-                let what =
-                    "STA091: the flow's thread ended by itself: this is a defect of the connector, report it";
-                return Err(Refusal::coded(Exit::Negative, what).into());
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if stop.load(Ordering::SeqCst) && stopping.get_or_insert_with(Instant::now).elapsed() > drain {
-            let what = format!(
-                "STA028: the connector did not stop within {} s, because something outside does not answer; it ends \
-                 without it, and the next start repeats what is not in the log",
-                drain.as_secs()
-            );
-            return Err(Refusal::coded(Exit::Unavailable, what).into());
-        }
+    match heard.recv() {
+        Ok(Heard::Ended(ended)) => return ended,
+        Ok(Heard::Asked) | Err(_) => {}
     }
+    match heard.recv_timeout(longest) {
+        Ok(Heard::Ended(ended)) => ended,
+        Ok(Heard::Asked) | Err(_) => Err(late()),
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    let failed =
+        |error: std::io::Error| Refusal::unavailable(format!("a thread could not be started: {error}"));
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).map_err(|e| failed(e).into())
 }
 
 /// What the flow is given.

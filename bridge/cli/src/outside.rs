@@ -2,10 +2,8 @@
 
 use crate::exit::Refusal;
 use bridge_event::UnixMicros;
-use bridge_pipeline::RandomError;
+use bridge_pipeline::{RandomError, Shutdown};
 use std::io::IsTerminal as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -82,23 +80,23 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     built.map_err(|error| Refusal::unavailable(format!("the runtime could not be started: {error}")).into())
 }
 
-/// A flag that SIGTERM or SIGINT sets, for a process that has no runtime of its own.
-pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
+/// A wish to end that SIGTERM or SIGINT asks for, for a process that has no runtime of its own.
+pub(crate) fn shutdown() -> anyhow::Result<Shutdown> {
+    let shutdown = Shutdown::default();
+    let asked = shutdown.clone();
     let runtime = runtime()?;
     let entered = runtime.enter();
     let signals = StopSignals::listen()?;
     drop(entered);
     let wait = move || {
         runtime.block_on(signals.come());
-        flag.store(true, Ordering::SeqCst);
+        asked.ask();
     };
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(wait)
         .map_err(|error| Refusal::unavailable(format!("no thread for signals could be started: {error}")))?;
-    Ok(stop)
+    Ok(shutdown)
 }
 
 /// How much a process says.

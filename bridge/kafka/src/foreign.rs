@@ -6,9 +6,9 @@ use std::time::Duration;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// The longest that dropping a publisher or a fetcher holds up its thread: 5 s. librdkafka waits for its broker threads
+/// The longest that dropping a publisher or a fetcher holds up its thread: 1 s. librdkafka waits for its broker threads
 /// without a limit; after this time the rest of the work goes on in a thread of its own.
-pub const DROP_WAIT_MAX: Duration = Duration::from_secs(5);
+pub const DROP_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Sends a librdkafka log line to `tracing`. Its lines hold addresses and topic names, never record contents.
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -162,7 +162,8 @@ impl TopicError {
 pub fn check(properties: &Properties, plan: &Plan, timeout: Duration) -> Result<Checked, TopicError> {
     let admin = admin(properties)?;
     let mut problems = Vec::new();
-    let Some(partitions) = partitions(&admin, plan, timeout)? else {
+    let Cluster { partitions, broker } = cluster(&admin, plan, timeout)?;
+    let Some(partitions) = partitions else {
         return Ok(Checked::Missing);
     };
     if u32::try_from(partitions) != Ok(plan.partitions) {
@@ -171,6 +172,13 @@ pub fn check(properties: &Properties, plan: &Plan, timeout: Duration) -> Result<
             format!("it has {partitions} partitions, and the contract says {}", plan.partitions),
             "a topic's partitions are never changed in place; make a new dataset version".to_owned(),
         ));
+    }
+    if let Some(reason) = unsupported(&admin, broker, timeout) {
+        return Ok(if problems.is_empty() {
+            Checked::NotChecked { reason }
+        } else {
+            Checked::Problems(problems)
+        });
     }
     let options = AdminOptions::new().request_timeout(Some(timeout));
     let described = wait(admin.describe_configs([&ResourceSpecifier::Topic(&plan.topic)], &options));
@@ -205,8 +213,12 @@ pub fn check(properties: &Properties, plan: &Plan, timeout: Duration) -> Result<
 /// See [`TopicError`].
 pub fn create(properties: &Properties, plan: &Plan, timeout: Duration) -> Result<Created, TopicError> {
     let admin = admin(properties)?;
-    if partitions(&admin, plan, timeout)?.is_some() {
+    let Cluster { partitions, broker } = cluster(&admin, plan, timeout)?;
+    if partitions.is_some() {
         return Ok(Created::AlreadyThere);
+    }
+    if let Some(reason) = unsupported(&admin, broker, timeout) {
+        return Ok(Created::NotSupported { reason });
     }
     let settings = plan.settings();
     let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
@@ -233,20 +245,45 @@ pub fn create(properties: &Properties, plan: &Plan, timeout: Duration) -> Result
     }
 }
 
-/// How many partitions the topic has, none when it is not there. Asks for all topics: a question for one by name can
-/// make it.
-fn partitions(
+/// What the cluster says of itself.
+struct Cluster {
+    /// How many partitions the topic has; none when it is not there.
+    partitions: Option<usize>,
+    /// One of the brokers.
+    broker: Option<i32>,
+}
+
+/// Asks for all topics: a question for one by name can make it.
+fn cluster(
     admin: &AdminClient<DefaultClientContext>,
     plan: &Plan,
     timeout: Duration,
-) -> Result<Option<usize>, TopicError> {
+) -> Result<Cluster, TopicError> {
     let metadata =
         admin.inner().fetch_metadata(None, timeout).map_err(|error| refused(&error, &plan.topic))?;
-    Ok(metadata
-        .topics()
-        .iter()
-        .find(|topic| topic.name() == plan.topic)
-        .map(|topic| topic.partitions().len()))
+    let topic = metadata.topics().iter().find(|topic| topic.name() == plan.topic);
+    Ok(Cluster {
+        partitions: topic.map(|topic| topic.partitions().len()),
+        broker: metadata.brokers().first().map(|broker| broker.id()),
+    })
+}
+
+/// Why this cluster answers no admin call, when it says so itself; what is not sure is found out by the call.
+///
+/// Calls about topics go to the controller, and the trial cluster names one that it does not have: librdkafka would look
+/// for it until the time is over. A call about a broker goes to that broker, whose list of calls tells at once.
+fn unsupported(
+    admin: &AdminClient<DefaultClientContext>,
+    broker: Option<i32>,
+    timeout: Duration,
+) -> Option<String> {
+    let options = AdminOptions::new().request_timeout(Some(timeout));
+    let described = wait(admin.describe_configs([&ResourceSpecifier::Broker(broker?)], &options));
+    let error = match described {
+        Ok(mut answers) => KafkaError::AdminOp(answers.pop()?.err()?),
+        Err(error) => error,
+    };
+    (code_of(&error) == Some(RDKafkaErrorCode::UnsupportedFeature)).then(|| error.to_string())
 }
 
 /// What differs between a plan and the settings that a cluster reports.
@@ -283,7 +320,7 @@ fn admin(properties: &Properties) -> Result<AdminClient<DefaultClientContext>, P
 }
 
 /// Whether the cluster, which has just answered a question for its topics, does not know an admin call. A proxy or the
-/// trial cluster cuts the connection instead of saying so, and librdkafka tries until its time is over.
+/// broken cluster cuts the connection instead of saying so, and librdkafka tries until its time is over.
 fn is_unanswered(error: &KafkaError) -> bool {
     matches!(
         code_of(error),

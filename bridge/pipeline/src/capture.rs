@@ -86,7 +86,8 @@ struct Lane {
 #[derive(Debug, Clone)]
 pub(crate) struct Outlet {
     pub(crate) seal: std::sync::mpsc::SyncSender<crate::seal::ToSeal>,
-    pub(crate) stop: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) ended: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) shutdown: crate::Shutdown,
     pub(crate) rows: Arc<AtomicU64>,
 }
 
@@ -165,7 +166,7 @@ impl Assembler {
     }
 
     fn send(&self, message: FromCapture) -> Result<(), Stop> {
-        if self.outlet.stop.load(Ordering::Relaxed) {
+        if self.outlet.ended.load(Ordering::Relaxed) {
             return Err(Stop);
         }
         self.outlet.seal.send(crate::seal::ToSeal::Captured(message)).map_err(|_| Stop)
@@ -406,6 +407,10 @@ impl SnapshotRows for SnapshotAssembler<'_> {
 
     fn row(&mut self, change: &Change<'_>) -> Result<(), Stop> {
         let Some((at, _)) = self.as_of else { return Err(Stop) };
+        if self.assembler.outlet.shutdown.is_asked() {
+            // A large table takes longer than a stop may; the next start begins the snapshot anew.
+            return Err(Stop);
+        }
         let now = self.now;
         let limits = self.assembler.limits;
         let Some(lane) = self.assembler.lanes.get_mut(change.table) else {

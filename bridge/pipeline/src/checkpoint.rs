@@ -10,6 +10,7 @@
 use crate::beacon::Published;
 use crate::life::{End, Life};
 use crate::outside::Point;
+use crate::shutdown::Shutdown;
 use crate::{Connector, ConnectorError};
 use bridge_ledger::{Answered, AskError, Cosigners, WitnessClient};
 use bridge_tlog::{Policy, SignedCheckpoint, VerifierKey};
@@ -49,26 +50,29 @@ fn clients(connector: &Connector) -> Result<Vec<WitnessClient>, End> {
     connector.trust.terms().witnesses().iter().map(client).collect()
 }
 
-/// The largest size of this log that any witness reports; what does not answer reports nothing.
-pub(crate) fn largest_witnessed(connector: &Connector) -> Result<u64, End> {
+/// The largest size of this log that any witness reports; what does not answer reports nothing. A shutdown does not wait
+/// for their answers.
+pub(crate) fn largest_witnessed(connector: &Connector, shutdown: &Shutdown) -> Result<u64, End> {
     let clients = clients(connector)?;
-    let key = connector.log_signer.verifier();
+    let (origin, key) = (connector.origin.to_string(), connector.log_signer.verifier().clone());
+    let asked = shutdown.unless_asked(move || largest(&clients, &origin, &key));
+    asked.map_err(End::retry)?.ok_or(End::Stopped)
+}
+
+fn largest(clients: &[WitnessClient], origin: &str, key: &VerifierKey) -> u64 {
+    let ask = |client: &WitnessClient| match client.newest(origin, std::slice::from_ref(key)) {
+        Ok(Some(signed)) => signed.checkpoint().size,
+        Ok(None) => 0,
+        Err(error) => {
+            tracing::warn!(witness = client.name(), %error, "the witness does not say how much it has seen");
+            0
+        }
+    };
     let sizes = std::thread::scope(|scope| {
-        let ask = |client: &WitnessClient| {
-            let newest = client.newest(connector.origin.as_str(), std::slice::from_ref(key));
-            match newest {
-                Ok(Some(signed)) => signed.checkpoint().size,
-                Ok(None) => 0,
-                Err(error) => {
-                    tracing::warn!(witness = client.name(), %error, "the witness does not say how much it has seen");
-                    0
-                }
-            }
-        };
         let asked: Vec<_> = clients.iter().map(|client| scope.spawn(move || ask(client))).collect();
         asked.into_iter().map(|thread| thread.join().unwrap_or(0)).max()
     });
-    Ok(sizes.unwrap_or(0))
+    sizes.unwrap_or(0)
 }
 
 /// Runs until the life is over; before a clean stop makes the last checkpoint when it is asked for it.

@@ -2,9 +2,11 @@
 
 use crate::life::{End, Plan, held};
 use crate::settings::TopicSettings;
+use crate::shutdown::Shutdown;
 use crate::{Connector, ConnectorError};
 use bridge_envelope::{ContractRecord, Entry, Frame, IncarnationRecord, SchemaFile, Signed, TrustEntry};
 use bridge_event::{Incarnation, IncarnationNumber, LogIndex};
+use bridge_kafka::Properties;
 use bridge_kafka::topics::{self, Checked, Created, Plan as TopicPlan, TopicError};
 use bridge_ledger::Log;
 use bridge_suite::Digest;
@@ -14,7 +16,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The topics must be there with settings that keep the promise; the mock cluster has no settings to check.
-pub(crate) fn check_topics(connector: &Connector, plans: &[Plan]) -> Result<(), End> {
+pub(crate) fn check_topics(connector: &Connector, plans: &[Plan], shutdown: &Shutdown) -> Result<(), End> {
     let TopicSettings { check, replication, retention_ms } = connector.topics;
     if !check {
         tracing::info!("the topics' settings are not checked, as configured");
@@ -26,12 +28,12 @@ pub(crate) fn check_topics(connector: &Connector, plans: &[Plan]) -> Result<(), 
         .collect();
     wanted.extend(TopicPlan::of_records(replication));
     for plan in wanted {
-        match topics::check(&connector.kafka, &plan, TIMEOUT) {
+        match ask(connector, &plan, shutdown, topics::check)? {
             Ok(Checked::Good) => {}
             Ok(Checked::NotChecked { reason }) => {
                 tracing::info!(topic = %plan.topic, %reason, "the broker does not tell topics' settings; not checked");
             }
-            Ok(Checked::Missing) => create(connector, &plan)?,
+            Ok(Checked::Missing) => create(connector, &plan, shutdown)?,
             Ok(Checked::Problems(problems)) => return Err(End::Halt(ConnectorError::Topics(problems))),
             Err(error) => return Err(topic_end(error)),
         }
@@ -39,8 +41,23 @@ pub(crate) fn check_topics(connector: &Connector, plans: &[Plan]) -> Result<(), 
     Ok(())
 }
 
-fn create(connector: &Connector, plan: &TopicPlan) -> Result<(), End> {
-    match topics::create(&connector.kafka, plan, TIMEOUT) {
+/// Asks the cluster about a topic. librdkafka waits for an answer without looking up, so a shutdown does not wait for it.
+fn ask<T: Send + 'static>(
+    connector: &Connector,
+    plan: &TopicPlan,
+    shutdown: &Shutdown,
+    question: fn(&Properties, &TopicPlan, Duration) -> Result<T, TopicError>,
+) -> Result<Result<T, TopicError>, End> {
+    let (kafka, plan) = (connector.kafka.clone(), plan.clone());
+    match shutdown.unless_asked(move || question(&kafka, &plan, TIMEOUT)) {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(End::Stopped),
+        Err(error) => Err(End::retry(error)),
+    }
+}
+
+fn create(connector: &Connector, plan: &TopicPlan, shutdown: &Shutdown) -> Result<(), End> {
+    match ask(connector, plan, shutdown, topics::create)? {
         Ok(Created::Made | Created::AlreadyThere) => {
             tracing::info!(topic = %plan.topic, "topic made");
             Ok(())

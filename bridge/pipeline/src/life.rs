@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::outside::{Clock, Point, Probe, Random};
 use crate::seal::ToSeal;
 use crate::settings::Intervals;
+use crate::shutdown::Shutdown;
 use crate::streams::Streams;
 use crate::{Connector, ConnectorError};
 use bridge_envelope::{Compression, Entry};
@@ -151,7 +152,7 @@ pub(crate) struct Life<'a> {
     pub(crate) plans: &'a [Plan],
     pub(crate) epoch: Epoch,
     pub(crate) incarnation: IncarnationNumber,
-    pub(crate) stop: &'a AtomicBool,
+    pub(crate) shutdown: &'a Shutdown,
     streams: Mutex<Streams>,
     wake: Wake,
     to_seal: Mutex<Option<SyncSender<ToSeal>>>,
@@ -185,7 +186,7 @@ pub(crate) struct Begin<'a> {
     pub(crate) plans: &'a [Plan],
     pub(crate) epoch: Epoch,
     pub(crate) incarnation: IncarnationNumber,
-    pub(crate) stop: &'a AtomicBool,
+    pub(crate) shutdown: &'a Shutdown,
     pub(crate) checkpoint: Option<Published>,
 }
 
@@ -199,7 +200,7 @@ impl<'a> Life<'a> {
             plans: begin.plans,
             epoch: begin.epoch,
             incarnation: begin.incarnation,
-            stop: begin.stop,
+            shutdown: begin.shutdown,
             streams: Mutex::new(streams),
             wake: Wake::default(),
             to_seal: Mutex::new(Some(to_seal)),
@@ -292,7 +293,7 @@ impl<'a> Life<'a> {
 
     /// Until when a stop hands over what is in flight; the first thread that asks begins to count.
     pub(crate) fn drain_until(&self) -> Instant {
-        let longest = Duration::from_millis(self.connector.intervals.drain_ms);
+        let longest = self.connector.intervals.hand_over();
         *self.drain_until.get_or_init(|| Instant::now() + longest)
     }
 
@@ -417,7 +418,7 @@ impl<'a> Life<'a> {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        self.shutdown.is_asked()
     }
 
     /// Why it ended; a clean stop when nobody gave a reason.

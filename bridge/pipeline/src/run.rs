@@ -12,6 +12,7 @@ use crate::outside::{Clock, Point, Probe, Random};
 use crate::seal::{Courier, Sealing, ToSeal};
 use crate::serve;
 use crate::settings::{BatchLimits, Intervals, TopicSettings};
+use crate::shutdown::Shutdown;
 use crate::start::{Started, Starting};
 use crate::streams::{Sending, Streams};
 use bridge_chain::outgoing::Outgoing;
@@ -25,7 +26,7 @@ use bridge_trust::Trust;
 use connectors_source::{Disposition, Polled, Recognised, Source, SourceError};
 use schemas::{Contract, ContractFiles, Encoder};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -85,7 +86,7 @@ const TO_SEAL_MAX: usize = 16;
 /// How long to wait before the next life after a delivery error, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
-/// Runs a connector until `stop` is set, it is superseded, or it halts.
+/// Runs a connector until `shutdown` is asked for, it is superseded, or it halts.
 ///
 /// The log is open, and so its lock is held, before this is called. `listener` serves tiles, `/metrics` and `/health`.
 ///
@@ -96,14 +97,14 @@ pub fn run(
     claim: Claim,
     log: Log,
     listener: TcpListener,
-    stop: Arc<AtomicBool>,
+    shutdown: Shutdown,
 ) -> Result<(), ConnectorError> {
     let plans: Vec<Plan> = connector.promises.iter().map(|promise| Plan::of(&promise.contract)).collect();
     let names: Vec<_> = plans.iter().map(|plan| plan.stream.clone()).collect();
     let metrics = Arc::new(Metrics::new(&names)?);
     let server = serve::start(listener, log.dir().to_path_buf(), Arc::clone(&metrics), &connector)?;
     let log = Mutex::new(log);
-    let outcome = live(&connector, claim, &log, &plans, &metrics, &stop);
+    let outcome = live(&connector, claim, &log, &plans, &metrics, &shutdown);
     metrics.stopped();
     server.stop();
     outcome
@@ -115,8 +116,11 @@ fn live(
     log: &Mutex<Log>,
     plans: &[Plan],
     metrics: &Metrics,
-    stop: &AtomicBool,
+    shutdown: &Shutdown,
 ) -> Result<(), ConnectorError> {
+    if shutdown.is_asked() {
+        return Ok(());
+    }
     let mut source = claim()?;
     let mut wait = BACKOFF.0;
     let mut checked = false;
@@ -126,7 +130,7 @@ fn live(
         let began = Instant::now();
         let ready = match (rewound, checked) {
             (false, _) => source.rewind().map_err(source_end),
-            (true, false) => identity::check_topics(connector, plans),
+            (true, false) => identity::check_topics(connector, plans, shutdown),
             (true, true) => Ok(()),
         };
         let end = match ready {
@@ -137,7 +141,7 @@ fn live(
             }
             Ok(()) => {
                 checked = true;
-                one_life(connector, &mut *source, log, plans, metrics, stop)
+                one_life(connector, &mut *source, log, plans, metrics, shutdown)
             }
         };
         metrics.stopped();
@@ -151,7 +155,7 @@ fn live(
                     wait = BACKOFF.0;
                 }
                 tracing::warn!(%why, wait_ms = wait.as_millis(), "the path broke; a new epoch begins");
-                if sleep_unless(stop, wait) {
+                if shutdown.wait(wait) {
                     return Ok(());
                 }
                 wait = wait.saturating_mul(2).min(BACKOFF.1);
@@ -161,18 +165,6 @@ fn live(
     }
 }
 
-/// Sleeps in small steps; says whether it was asked to stop.
-fn sleep_unless(stop: &AtomicBool, wait: Duration) -> bool {
-    let until = Instant::now() + wait;
-    while Instant::now() < until {
-        if stop.load(Ordering::SeqCst) {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20).min(wait));
-    }
-    stop.load(Ordering::SeqCst)
-}
-
 /// From a start to the end of what it started.
 fn one_life(
     connector: &Connector,
@@ -180,13 +172,13 @@ fn one_life(
     log: &Mutex<Log>,
     plans: &[Plan],
     metrics: &Metrics,
-    stop: &AtomicBool,
+    shutdown: &Shutdown,
 ) -> End {
-    match prepare(connector, source, log, plans, stop) {
+    match prepare(connector, source, log, plans, shutdown) {
         Err(end) => end,
         Ok(prepared) => match check_source(source, &prepared, plans) {
             Err(end) => end,
-            Ok(()) => run_life(connector, source, log, plans, metrics, stop, prepared),
+            Ok(()) => run_life(connector, source, log, plans, metrics, shutdown, prepared),
         },
     }
 }
@@ -203,12 +195,12 @@ fn prepare(
     source: &mut dyn Source,
     log: &Mutex<Log>,
     plans: &[Plan],
-    stop: &AtomicBool,
+    shutdown: &Shutdown,
 ) -> Result<Prepared, End> {
     let incarnation = identity::incarnation(connector, source.incarnation(), log)?;
     identity::trust(connector, log)?;
     let contracts = identity::contracts(connector, log)?;
-    let started = Starting::new(connector, log, plans, incarnation, stop)?.run()?;
+    let started = Starting::new(connector, log, plans, incarnation, shutdown)?.run()?;
     Ok(Prepared { incarnation, started, contracts })
 }
 
@@ -265,7 +257,7 @@ fn run_life(
     log: &Mutex<Log>,
     plans: &[Plan],
     metrics: &Metrics,
-    stop: &AtomicBool,
+    shutdown: &Shutdown,
     prepared: Prepared,
 ) -> End {
     let Prepared { incarnation, started, contracts } = prepared;
@@ -287,9 +279,14 @@ fn run_life(
         in_log.push(stream.in_log);
     }
     let (to_seal, work) = sync_channel(TO_SEAL_MAX);
-    let begin = Begin { connector, metrics, log, plans, epoch, incarnation, stop, checkpoint: None };
+    let begin = Begin { connector, metrics, log, plans, epoch, incarnation, shutdown, checkpoint: None };
     let life = Life::new(begin, Streams::new(sending, from), to_seal.clone());
-    let outlet = Outlet { seal: to_seal, stop: life.ended(), rows: Arc::new(AtomicU64::new(0)) };
+    let outlet = Outlet {
+        seal: to_seal,
+        ended: life.ended(),
+        shutdown: shutdown.clone(),
+        rows: Arc::new(AtomicU64::new(0)),
+    };
     let assembler = match Assembler::new(lanes, incarnation, from, connector.limits, outlet.clone()) {
         Ok(assembler) => assembler,
         Err(error) => return End::Halt(error.into()),

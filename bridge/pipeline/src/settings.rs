@@ -1,6 +1,7 @@
 //! What an operator may set. The doc comments are the reference; `govbridge connector --help` points here.
 
 use serde::Deserialize;
+use std::time::Duration;
 
 /// When a batch is closed.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -38,8 +39,20 @@ pub struct Intervals {
     pub witness_timeout_ms: u64,
     /// How long fences, key records and beacons of a start may take to be acknowledged.
     pub delivery_timeout_ms: u64,
-    /// How long a stop may take to hand over what is in flight.
+    /// How long a stop may take in all. What is in flight is handed over in the time but for its last second, which is
+    /// for closing files and connections.
     pub drain_ms: u64,
+}
+
+/// How much of a stop's time is left for closing files and connections.
+const CLOSING: Duration = Duration::from_secs(1);
+
+impl Intervals {
+    /// How long a stop hands over what is in flight.
+    pub(crate) fn hand_over(&self) -> Duration {
+        let all = Duration::from_millis(self.drain_ms);
+        all.saturating_sub(CLOSING).max(all / 2)
+    }
 }
 
 impl Default for Intervals {
@@ -59,8 +72,8 @@ impl Default for Intervals {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TopicSettings {
-    /// Whether topics are made when missing and their settings checked at the start. `false` only for librdkafka's mock
-    /// cluster, which answers no such question.
+    /// Whether topics are made when missing and their settings checked at the start. librdkafka's mock cluster answers no
+    /// such question, which is logged.
     pub check: bool,
     /// Copies of each partition.
     pub replication: u32,

@@ -6,6 +6,7 @@ use crate::heads::StreamHead;
 use crate::life::{End, Plan, held, superseded};
 use crate::logged;
 use crate::outside::Point;
+use crate::shutdown::Shutdown;
 use crate::tail;
 use crate::{Connector, ConnectorError};
 use bridge_chain::start::{Adopted, Effect, Halt, Located, Outcome, Sizes, Start};
@@ -20,7 +21,6 @@ use bridge_ledger::Log;
 use bridge_suite::{Digest, KeyId};
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a start hands over to a life.
@@ -61,7 +61,7 @@ pub(crate) struct Starting<'a> {
     log: &'a Mutex<Log>,
     plans: &'a [Plan],
     incarnation: IncarnationNumber,
-    stop: &'a AtomicBool,
+    shutdown: &'a Shutdown,
     fetcher: Fetcher,
     publisher: Option<Publisher>,
     readers: Vec<Reader>,
@@ -81,14 +81,14 @@ impl<'a> Starting<'a> {
         log: &'a Mutex<Log>,
         plans: &'a [Plan],
         incarnation: IncarnationNumber,
-        stop: &'a AtomicBool,
+        shutdown: &'a Shutdown,
     ) -> Result<Starting<'a>, End> {
         Ok(Starting {
             connector,
             log,
             plans,
             incarnation,
-            stop,
+            shutdown,
             fetcher: Fetcher::new(&connector.kafka).map_err(|e| End::Halt(ConnectorError::Properties(e)))?,
             publisher: None,
             readers: plans.iter().map(|_| Reader::default()).collect(),
@@ -102,7 +102,7 @@ impl<'a> Starting<'a> {
             self.plans.iter().map(|plan| Header::genesis(&plan.stream, &self.connector.origin)).collect();
         let (mut start, mut effect) = Start::new(&genesis);
         loop {
-            if self.stop.load(Ordering::SeqCst) {
+            if self.shutdown.is_asked() {
                 return Err(End::Stopped);
             }
             let outcome = match effect {
@@ -147,11 +147,12 @@ impl<'a> Starting<'a> {
         let mut beacon = 0;
         for plan in self.plans {
             let expected = self.expected(plan);
-            let found = tail::newest_beacon(&mut self.fetcher, plan, &expected, self.connector)?;
+            let found =
+                tail::newest_beacon(&mut self.fetcher, plan, &expected, self.connector, self.shutdown)?;
             let size = found.and_then(|b| b.appended).and_then(|a| tail::checkpoint_size(&a.checkpoint));
             beacon = beacon.max(size.unwrap_or(0));
         }
-        let witnesses = checkpoint::largest_witnessed(self.connector)?;
+        let witnesses = checkpoint::largest_witnessed(self.connector, self.shutdown)?;
         Ok(Outcome::LogChecked { newest, sizes: Sizes { log, checkpoint, beacon, witnesses } })
     }
 
@@ -209,7 +210,7 @@ impl<'a> Starting<'a> {
                 }
                 Err(error) => failed = Some(error),
             });
-            if self.stop.load(Ordering::SeqCst) {
+            if self.shutdown.is_asked() {
                 return Err(End::Stopped);
             }
         }
@@ -227,15 +228,13 @@ impl<'a> Starting<'a> {
 
     fn locate(&mut self, stream: usize) -> Result<Located, End> {
         let plan = self.plan(stream)?;
-        let timeout = Duration::from_millis(self.connector.intervals.delivery_timeout_ms);
-        let bounds =
-            self.fetcher.bounds(&plan.stream.topic(), plan.stream.partition, timeout).map_err(End::retry)?;
+        let bounds = tail::bounds(&self.fetcher, plan, self.shutdown)?;
         let expected = self.expected(plan);
         let kept = held(self.log).place(&plan.stream).and_then(StreamHead::decode);
         let known = match kept {
             Some(head) if head.place.offset >= bounds.low => Some(head),
             // No `heads` file, or retention removed the record that it names: any verified beacon has a place.
-            _ => tail::newest_beacon(&mut self.fetcher, plan, &expected, self.connector)?
+            _ => tail::newest_beacon(&mut self.fetcher, plan, &expected, self.connector, self.shutdown)?
                 .map(|beacon| StreamHead::of_beacon(&beacon))
                 .filter(|head| head.place.offset >= bounds.low),
         };
@@ -288,7 +287,7 @@ impl<'a> Starting<'a> {
         let deadline = Instant::now() + Duration::from_millis(self.connector.intervals.delivery_timeout_ms);
         let plan = self.plan(self.reading)?;
         loop {
-            if self.stop.load(Ordering::SeqCst) {
+            if self.shutdown.is_asked() {
                 return Err(End::Stopped);
             }
             if let Some(record) = self.fetcher.next(POLL).map_err(End::retry)? {

@@ -4,14 +4,37 @@
 
 use crate::Connector;
 use crate::life::{End, Plan};
+use crate::shutdown::Shutdown;
 use bridge_envelope::{Beacon, Expected, FrameKind, verify_beacon};
 use bridge_event::Offset;
 use bridge_kafka::{Bounds, FetchError, Fetcher, Reading};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The first window, in records; each next one is twice as long. A connector leaves a beacon at least every 256 batches.
 const FIRST_WINDOW: i64 = 512;
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A question that blocks waits for its answer this long at first and at most before the wish to end is looked at.
+const SLICE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+/// Between two questions of which the first was refused at once.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Which records of the stream the broker holds. Asked in slices: a shutdown waits for one of them at most.
+pub(crate) fn bounds(fetcher: &Fetcher, plan: &Plan, shutdown: &Shutdown) -> Result<Bounds, End> {
+    let (topic, partition) = (plan.stream.topic(), plan.stream.partition);
+    let deadline = Instant::now() + TIMEOUT;
+    let mut slice = SLICE.0;
+    loop {
+        match fetcher.bounds(&topic, partition, slice) {
+            Ok(bounds) => return Ok(bounds),
+            Err(FetchError::Unreachable { .. }) if Instant::now() < deadline => {}
+            Err(error) => return Err(End::retry(error)),
+        }
+        if shutdown.wait(PAUSE) {
+            return Err(End::Stopped);
+        }
+        slice = slice.saturating_mul(2).min(SLICE.1);
+    }
+}
 
 /// The newest beacon in the stream under this connector's own key, `None` when there is none. After a change of the key
 /// the first start finds none and relies on the log's `heads` file, or reads the stream from its beginning.
@@ -20,9 +43,10 @@ pub(crate) fn newest_beacon(
     plan: &Plan,
     expected: &Expected,
     connector: &Connector,
+    shutdown: &Shutdown,
 ) -> Result<Option<Beacon>, End> {
     let (topic, partition) = (plan.stream.topic(), plan.stream.partition);
-    let Bounds { low, high } = fetcher.bounds(&topic, partition, TIMEOUT).map_err(End::retry)?;
+    let Bounds { low, high } = bounds(fetcher, plan, shutdown)?;
     let mut to = high;
     let mut window = FIRST_WINDOW;
     while to > low {
@@ -30,7 +54,7 @@ pub(crate) fn newest_beacon(
         let reading = Reading { topic: topic.clone().into(), partition, offset: from };
         fetcher.assign(vec![reading]).map_err(End::retry)?;
         let mut newest = None;
-        while let Some(record) = next_before(fetcher, &topic, plan, to)? {
+        while let Some(record) = next_before(fetcher, plan, to, shutdown)? {
             if FrameKind::of(&record) == Some(FrameKind::Beacon)
                 && let Ok(beacon) = verify_beacon(&record, &connector.trust, expected).into_verified()
                 && beacon.signers().iter().all(|key| *key == connector.signing.id())
@@ -48,21 +72,25 @@ pub(crate) fn newest_beacon(
 }
 
 /// The next record below `to`, `None` at `to` or at the stream's end.
-fn next_before(fetcher: &mut Fetcher, topic: &str, plan: &Plan, to: Offset) -> Result<Option<Vec<u8>>, End> {
+fn next_before(
+    fetcher: &mut Fetcher,
+    plan: &Plan,
+    to: Offset,
+    shutdown: &Shutdown,
+) -> Result<Option<Vec<u8>>, End> {
     loop {
+        if shutdown.is_asked() {
+            return Err(End::Stopped);
+        }
         let next = fetcher.readings().first().map_or(to, |reading| reading.offset);
         if next >= to {
             return Ok(None);
         }
-        match fetcher.next(Duration::from_millis(100)) {
-            Ok(Some(record)) if record.offset >= to => return Ok(None),
-            Ok(Some(record)) => return Ok(Some(record.bytes)),
-            Ok(None) if fetcher.at_end(topic, plan.stream.partition, TIMEOUT).map_err(End::retry)? => {
-                return Ok(None);
-            }
-            Ok(None) => {}
-            Err(error @ FetchError::OutOfRange { .. }) => return Err(End::retry(error)),
-            Err(error) => return Err(End::retry(error)),
+        match fetcher.next(Duration::from_millis(100)).map_err(End::retry)? {
+            Some(record) if record.offset >= to => return Ok(None),
+            Some(record) => return Ok(Some(record.bytes)),
+            None if next >= bounds(fetcher, plan, shutdown)?.high => return Ok(None),
+            None => {}
         }
     }
 }

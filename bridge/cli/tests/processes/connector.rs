@@ -90,6 +90,44 @@ fn a_fault_kills_the_process_at_its_point_and_the_next_start_goes_on() {
     assert_eq!(connector.stop().0.code(), Some(0));
 }
 
+/// An address where everybody is let in and nobody is answered.
+fn silent() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[test]
+fn a_connector_stops_cleanly_within_five_seconds_whatever_question_to_kafka_it_waits_for() {
+    let (scene, cluster) = scene(&["payments"]);
+    drop(cluster);
+    let (_listener, silent) = silent();
+    let nobody = "127.0.0.1:1".to_owned();
+    for brokers in [&silent, &nobody] {
+        for check in ["true", "false"] {
+            let environment = [
+                ("GOVBRIDGE__KAFKA__BOOTSTRAP_SERVERS", brokers.as_str()),
+                ("GOVBRIDGE__TOPICS__CHECK", check),
+            ];
+            let mut connector = scene.connector_with(&[], &environment);
+            connector.address();
+            let (status, took) = connector.stop();
+            assert_eq!(status.code(), Some(0), "{environment:?}");
+            assert!(took < Duration::from_secs(5), "{environment:?}: {took:?}");
+        }
+    }
+    // Between two tries, when each waits longer for the next.
+    let mut connector = scene.connector_with(&[], &[("GOVBRIDGE__KAFKA__BOOTSTRAP_SERVERS", &nobody)]);
+    let said = scene.tax().join("connector.err");
+    let from = std::fs::read_to_string(&said).unwrap().len();
+    connector.until("a try has failed", || {
+        std::fs::read_to_string(&said).unwrap()[from..].contains("a new epoch begins")
+    });
+    let (status, took) = connector.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
 #[test]
 fn processes_stop_on_sigterm_also_while_no_broker_answers() {
     let (scene, cluster) = scene(&["payments"]);

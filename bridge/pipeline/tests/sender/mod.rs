@@ -10,7 +10,7 @@ use bridge_kafka::{Fetcher, Properties, Reading};
 use bridge_ledger::{Disk, Holder, Log};
 use bridge_pipeline::{
     BatchLimits, Clock, Connector, ConnectorError, Intervals, NoProbe, Probe, Promise, Random, RandomError,
-    TopicSettings, run,
+    Shutdown, TopicSettings, run,
 };
 use bridge_suite::{Role, SigningKey, sha256};
 use bridge_tlog::NoteSigner;
@@ -21,7 +21,7 @@ use schemas::{Contract, ContractFiles};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -200,7 +200,7 @@ impl Scene {
     }
 
     fn spawn(&self, connector: Connector, log: Log, take_over: bool) -> Running {
-        let stop = Arc::new(AtomicBool::new(false));
+        let shutdown = Shutdown::default();
         let (file, tables) = (self.file(), self.tables());
         let claim = Box::new(move || {
             let who = Claimant { pid: 1, host: "here".to_owned(), since: UnixMicros(NOW) };
@@ -212,13 +212,13 @@ impl Scene {
             Ok::<_, SourceError>(Box::new(source) as Box<dyn Source>)
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let flag = Arc::clone(&stop);
+        let asked = shutdown.clone();
         let thread = std::thread::spawn(move || {
-            let outcome = run(connector, claim, log, listener, flag);
+            let outcome = run(connector, claim, log, listener, asked);
             println!("the connector ended: {outcome:?}");
             outcome
         });
-        Running { stop, thread }
+        Running { shutdown, thread }
     }
 
     /// Every record of a topic from its beginning to its end now.
@@ -302,14 +302,14 @@ impl Scene {
 
 /// A connector that runs on a thread.
 pub struct Running {
-    pub stop: Arc<AtomicBool>,
+    pub shutdown: Shutdown,
     thread: JoinHandle<Result<(), ConnectorError>>,
 }
 
 impl Running {
     /// Stops it as SIGTERM would.
     pub fn stop(self) -> Result<(), ConnectorError> {
-        self.stop.store(true, Ordering::SeqCst);
+        self.shutdown.ask();
         self.thread.join().unwrap()
     }
 
