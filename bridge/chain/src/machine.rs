@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use bridge_event::{Epoch, Kind, Sequence};
 use bridge_suite::Digest;
 
-use crate::{Facts, Finding, Input, Last, Open, Rules, Shipped, State, Step};
+use crate::{Facts, Finding, Input, Last, Mark, Open, Rules, Shipped, State, Step};
 
 /// Digests of accepted batches kept at hand to tell a duplicate from a fork: 1,024 of 32 bytes, 32 KiB a stream. What
 /// is older is [`Step::Old`], and archive or log tell.
@@ -216,16 +216,32 @@ impl<R: Rules> Machine<R> {
         match facts.kind {
             Kind::Stream | Kind::Schema if facts.rows == 0 => {
                 let repeats = facts.first == facts.last && last.is_none_or(|last| facts.last == last);
-                if repeats { Ok(()) } else { Err(Finding::PositionMoved) }
+                match last {
+                    _ if !repeats => Err(Finding::PositionMoved),
+                    Some(last) if last.is_unfinished() => Err(Finding::RowBroken),
+                    _ => Ok(()),
+                }
             }
             Kind::Stream | Kind::Schema => {
-                let forward = facts.first <= facts.last && last.is_none_or(|last| facts.first > last);
+                let goes_on = fragment_follows(last, facts.first, false)?;
+                // The fragments of a row have one place, which the stream must not have before the first of them.
+                let after = goes_on || last.is_none_or(|last| facts.first.at() > last.at());
+                let forward = facts.first <= facts.last && after;
                 if forward { Ok(()) } else { Err(Finding::PositionBack) }
             }
             Kind::Snapshot if facts.first != facts.last || !facts.last.is_end() => {
                 Err(Finding::PositionMoved)
             }
-            Kind::Snapshot | Kind::Gap | Kind::Retract => {
+            Kind::Snapshot => {
+                fragment_follows(last, facts.first, true)?;
+                // All rows of a snapshot have one place.
+                if last.is_none_or(|last| facts.last.at() >= last.at()) {
+                    Ok(())
+                } else {
+                    Err(Finding::PositionBack)
+                }
+            }
+            Kind::Gap | Kind::Retract => {
                 if last.is_none_or(|last| facts.last >= last) {
                     Ok(())
                 } else {
@@ -247,5 +263,19 @@ impl<R: Rules> Machine<R> {
         self.state.head = Some((facts.sequence, facts.digest));
         self.state.last = Last { incarnation: facts.incarnation, mark: facts.last };
         self.state.open = facts.leaves_open.then_some(Open { commit: facts.last.commit });
+    }
+}
+
+/// Whether a batch that begins at `first` brings the next fragment of the row that the stream leaves unfinished.
+///
+/// A row's first fragment is number 1. `anew`: a snapshot that is begun again leaves the row that it was broken off in.
+fn fragment_follows(last: Option<Mark>, first: Mark, anew: bool) -> Result<bool, Finding> {
+    let unfinished = last.is_some_and(|last| last.is_unfinished());
+    if last.is_some_and(|last| last.goes_on_with(&first)) {
+        Ok(true)
+    } else if first.fragment > 1 || (unfinished && !anew) {
+        Err(Finding::RowBroken)
+    } else {
+        Ok(false)
     }
 }

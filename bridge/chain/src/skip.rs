@@ -7,7 +7,7 @@
 
 use std::marker::PhantomData;
 
-use bridge_event::IncarnationNumber;
+use bridge_event::{At, IncarnationNumber};
 
 use crate::{Mark, Open, Rules, Shipped, State};
 
@@ -68,10 +68,17 @@ impl<R: Rules> Skip<R> {
         Ok(Skip { last: Some(adopted.last.mark), open: adopted.open, rules: PhantomData })
     }
 
-    /// Whether the stream already has the row, or the fragment of one, at `mark`.
+    /// Whether the stream already has the row, or the fragment of one, at `mark`; of a row's beginning also when the row is
+    /// [`Skip::unfinished`].
     pub fn has(&self, mark: Mark) -> bool {
         let Some(last) = self.last else { return false };
         if R::SKIP_BY_MARK { mark <= last } else { mark.commit <= last.commit }
+    }
+
+    /// How many fragments the stream has of the row at `at`, when it has not all of them: the row is cut again, and goes on
+    /// behind them.
+    pub fn unfinished(&self, at: At) -> Option<u32> {
+        self.last.filter(|last| last.is_unfinished() && last.at() == at).map(|last| last.fragment)
     }
 
     /// Called when the source begins a transaction: the first one at or beyond a taken-over open transaction must be

@@ -38,6 +38,8 @@ pub enum Finding {
     Loss,
     /// The batch's position is at or before one that the stream has.
     PositionBack,
+    /// A fragment of a row that does not follow the one before it, or something else between a row's fragments.
+    RowBroken,
     /// A batch without rows that does not repeat the last position, or a snapshot batch that is not at its as-of end.
     PositionMoved,
     /// The batch continues, leaves open or voids another source transaction than the stream has open, or its counts do
@@ -49,12 +51,13 @@ pub enum Finding {
 
 impl Finding {
     /// All findings.
-    pub const ALL: [Finding; 8] = [
+    pub const ALL: [Finding; 9] = [
         Finding::Unfenced,
         Finding::Fork,
         Finding::BrokenChain,
         Finding::Loss,
         Finding::PositionBack,
+        Finding::RowBroken,
         Finding::PositionMoved,
         Finding::OpenMismatch,
         Finding::IncarnationChanged,
@@ -68,6 +71,7 @@ impl Finding {
             Finding::BrokenChain => "broken-chain",
             Finding::Loss => "loss",
             Finding::PositionBack => "position-back",
+            Finding::RowBroken => "row-broken",
             Finding::PositionMoved => "position-moved",
             Finding::OpenMismatch => "open-mismatch",
             Finding::IncarnationChanged => "incarnation-changed",

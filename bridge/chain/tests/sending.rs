@@ -14,12 +14,12 @@ fn mark(commit: u64, ordinal: u64, fragment: u32) -> Mark {
     Mark { commit, ordinal, fragment }
 }
 
-/// Head 4, its last row the second fragment of the third row of transaction 50, which is open.
+/// Head 4, its last row the last fragment of the third row of transaction 50, which is open.
 fn adopted_state() -> State {
     State {
         fenced: Epoch(3),
         head: Some((Sequence(4), Digest([4; 32]))),
-        last: Last { incarnation: INCARNATION, mark: mark(50, 3, 1) },
+        last: Last { incarnation: INCARNATION, mark: mark(50, 3, Mark::LAST_FRAGMENT) },
         open: Some(Open { commit: 50 }),
     }
 }
@@ -62,15 +62,25 @@ fn rows_are_skipped_by_commit_ordinal_and_fragment() {
         (mark(50, 1, 0), true),
         (mark(50, 3, 0), true),
         (mark(50, 3, 1), true),
-        (mark(50, 3, 2), false),
         (mark(50, 4, 0), false),
         (mark(51, 1, 0), false),
     ] {
         assert_eq!(skip.has(row), has, "{row}");
     }
+    assert_eq!(skip.unfinished(mark(50, 3, 0).at()), None);
     assert!(!Skip::new(&State::START, INCARNATION).unwrap().has(Mark::START));
     assert!(Skip::after_snapshot(Mark::end_of(50)).has(mark(50, 4, 0)));
     assert!(!Skip::after_snapshot(Mark::end_of(50)).has(mark(51, 1, 0)));
+}
+
+#[test]
+fn a_row_that_was_broken_off_goes_on_behind_its_fragments() {
+    let last = Last { incarnation: INCARNATION, mark: mark(50, 3, 2) };
+    let skip = Skip::new(&State { last, ..adopted_state() }, INCARNATION).unwrap();
+    assert_eq!(skip.unfinished(mark(50, 3, 0).at()), Some(2));
+    assert_eq!([mark(50, 2, 0), mark(50, 4, 0), mark(51, 3, 0)].map(|m| skip.unfinished(m.at())), [None; 3]);
+    assert_eq!([mark(50, 3, 2), mark(50, 3, 3)].map(|mark| skip.has(mark)), [true, false]);
+    assert!(!skip.has(mark(50, 3, Mark::LAST_FRAGMENT)));
 }
 
 #[test]

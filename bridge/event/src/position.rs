@@ -77,20 +77,43 @@ impl fmt::Display for At {
 
 /// Where a row, or a fragment of one, stands in one incarnation of the source.
 ///
-/// Marks compare by commit, then ordinal, then fragment; marks of two incarnations do not compare.
+/// Marks compare by commit, then ordinal, then fragment; marks of two incarnations do not compare. A row is either whole
+/// (fragment 0) or cut: its fragments are numbered from 1, and the last one is [`Mark::LAST_FRAGMENT`], so that a mark says
+/// by itself whether its row goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mark {
     /// Commit LSN, changelog id, binlog file and offset: what grows with every commit of the source.
     pub commit: u64,
     /// The row's number in its transaction in this stream, from 1; `u64::MAX` stands after the last row.
     pub ordinal: u64,
-    /// The fragment's index, from 0; 0 for a row that is not cut.
+    /// 0 for a row that is not cut; for a fragment its number from 1, and [`Mark::LAST_FRAGMENT`] for the last one.
     pub fragment: u32,
 }
 
 impl Mark {
     /// Before everything.
     pub const START: Mark = Mark { commit: 0, ordinal: 0, fragment: 0 };
+
+    /// The number of a cut row's last fragment.
+    pub const LAST_FRAGMENT: u32 = u32::MAX;
+
+    /// The fragment with this index, from 0, of the `of` fragments of a row.
+    pub fn fragment(at: At, index: u32, of: u32) -> Mark {
+        let number = index.saturating_add(1);
+        let fragment = if number >= of { Mark::LAST_FRAGMENT } else { number };
+        Mark { commit: at.commit, ordinal: at.ordinal, fragment }
+    }
+
+    /// Whether the mark is a fragment that is not its row's last one: the row goes on.
+    pub fn is_unfinished(&self) -> bool {
+        self.fragment != 0 && self.fragment != Mark::LAST_FRAGMENT
+    }
+
+    /// Whether `next` is the next fragment of the row that this mark leaves unfinished.
+    pub fn goes_on_with(&self, next: &Mark) -> bool {
+        let follows = next.fragment == self.fragment.wrapping_add(1) || next.fragment == Mark::LAST_FRAGMENT;
+        self.is_unfinished() && self.at() == next.at() && follows
+    }
 
     /// A whole row's mark.
     pub fn row(at: At) -> Mark {
@@ -116,7 +139,11 @@ impl Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.at().fmt(f)?;
-        if self.fragment > 0 { write!(f, "/{}", self.fragment) } else { Ok(()) }
+        match self.fragment {
+            0 => Ok(()),
+            Mark::LAST_FRAGMENT => write!(f, "/last"),
+            number => write!(f, "/{number}"),
+        }
     }
 }
 

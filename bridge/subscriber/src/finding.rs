@@ -155,6 +155,9 @@ fn of_chain(finding: ChainFinding) -> Found {
         ChainFinding::PositionBack => {
             ("CHA005", "the batch's position is at or before one that the stream has")
         }
+        ChainFinding::RowBroken => {
+            ("CHA009", "the batch is not the next fragment of the row that the stream is in the midst of")
+        }
         ChainFinding::PositionMoved => {
             ("CHA006", "a batch without rows, or of a snapshot, is not at the position that it must repeat")
         }
@@ -188,8 +191,8 @@ mod tests {
             ChainFinding::ALL.into_iter().map(|f| of_step(Step::Halt(f)).unwrap()).collect();
         codes.extend([Step::Late, Step::Duplicate, Step::Old, Step::Ahead].map(|s| of_step(s).unwrap()));
         let distinct: std::collections::BTreeSet<_> = codes.iter().map(|found| found.code).collect();
-        assert_eq!(distinct.len(), 12);
-        assert_eq!(codes.iter().filter(|found| found.halts()).count(), 8);
+        assert_eq!(distinct.len(), 13);
+        assert_eq!(codes.iter().filter(|found| found.halts()).count(), 9);
         assert!(of_step(Step::Accepted).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! The explicit-state model of a stream's rules (design section 5). It drives the shipped `Machine`, `Start`, `Skip`,
 //! `Outgoing` and `Cuts` through every order of events within given bounds.
 //!
-//! One source feeds two streams; its transactions are larger than a batch. The broker loses requests, delays them
+//! One source feeds two streams; its transactions are larger than a batch, and some rows are cut into fragments. The broker loses requests, delays them
 //! beyond their sender's death, or appends them and reports failure. Processes crash at any step, two are alive at
 //! once, readers restart after any record and start in mid-stream at every beacon's place. After each step:
 //!
@@ -59,6 +59,7 @@ fn bounds() -> Vec<(&'static str, Bounds)> {
         ),
         ("three lives", Bounds { transactions: &["A"], starts: 3, late: 1, ..CALM }),
         ("beacons", Bounds { transactions: &["A"], failures: 1, beacons: 2, ..CALM }),
+        ("a row in fragments", Bounds { transactions: &["aB"], failures: 1, ..CALM }),
         ("two alive", Bounds { transactions: &["AA"], two_alive: true, ..CALM }),
         ("two alive, two transactions", Bounds { transactions: &["A", "A"], two_alive: true, ..CALM }),
     ]
@@ -105,7 +106,7 @@ fn every_broken_variant_is_found() {
 #[test]
 fn long_random_runs_keep_every_invariant() {
     let bounds = Bounds {
-        transactions: &["AB", "AABAAB", "B", "A", "BBBA", "AAB"],
+        transactions: &["AB", "AABaAB", "B", "A", "BbBA", "AAB"],
         batch_rows_max: 2,
         starts: 8,
         producers: 12,

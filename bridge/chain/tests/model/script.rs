@@ -27,18 +27,23 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Each transaction is the streams of its rows in order: `"AAB"` has two rows in stream 0 and one in stream 1.
+    /// Each transaction is the streams of its rows in order: `"AAB"` has two rows in stream 0 and one in stream 1. A row in
+    /// a small letter is larger than a record, and goes in two fragments.
     pub(crate) fn new(transactions: &[&str], batch_rows_max: usize) -> Script {
         let mut script = Script { events: Vec::new(), rows: Default::default(), last: 0, batch_rows_max };
         for transaction in transactions {
             script.last += 1;
             let mut ordinals = [0u64; STREAMS];
             for letter in transaction.bytes() {
-                let stream = usize::from(letter - b'A');
+                let stream = usize::from(letter.to_ascii_uppercase() - b'A');
                 ordinals[stream] += 1;
-                let mark = Mark { commit: script.last, ordinal: ordinals[stream], fragment: 0 };
-                script.events.push(Event::Row { stream, mark });
-                script.rows[stream].push(mark);
+                let fragments =
+                    if letter.is_ascii_uppercase() { &[0][..] } else { &[1, Mark::LAST_FRAGMENT] };
+                for &fragment in fragments {
+                    let mark = Mark { commit: script.last, ordinal: ordinals[stream], fragment };
+                    script.events.push(Event::Row { stream, mark });
+                    script.rows[stream].push(mark);
+                }
             }
             script.events.push(Event::End { commit: script.last });
         }

@@ -16,6 +16,9 @@ const LATER: Mark = Mark { commit: COMMIT + 10, ordinal: 1, fragment: 0 };
 pub(crate) fn stream(state: &State) -> Facts {
     let sequence = state.head.map_or(Sequence(0), |(n, _)| Sequence(n.0.wrapping_add(1)));
     let row = match state.open {
+        Some(_) if state.last.mark.is_unfinished() => {
+            Mark { fragment: Mark::LAST_FRAGMENT, ..state.last.mark }
+        }
         Some(_) => Mark { ordinal: state.last.mark.ordinal + 1, fragment: 0, ..state.last.mark },
         None => LATER,
     };
@@ -162,7 +165,35 @@ pub(crate) const INPUTS: &[(&str, Make)] = &[
     ("next, last row before the first", |m| batch(m, |f| f.last.ordinal = 0)),
     ("next, the next fragment of the last row", |m| {
         batch(m, |f| {
-            f.first = Mark { fragment: m.state().last.mark.fragment + 1, ..m.state().last.mark };
+            f.first =
+                Mark { fragment: m.state().last.mark.fragment.saturating_add(1), ..m.state().last.mark };
+        })
+    }),
+    ("next, a fragment of the last row but one is left out", |m| {
+        batch(m, |f| {
+            f.first =
+                Mark { fragment: m.state().last.mark.fragment.saturating_add(2), ..m.state().last.mark };
+        })
+    }),
+    ("next, the last fragment of the last row", |m| {
+        batch(m, |f| f.first = Mark { fragment: Mark::LAST_FRAGMENT, ..m.state().last.mark })
+    }),
+    ("next, the first fragment of a later row", |m| {
+        batch(m, |f| {
+            f.first = Mark { ordinal: m.state().last.mark.ordinal + 1, fragment: 1, ..f.first };
+            f.last = f.first;
+        })
+    }),
+    ("next, the second fragment of a later row", |m| {
+        batch(m, |f| {
+            f.first = Mark { ordinal: m.state().last.mark.ordinal + 1, fragment: 2, ..f.first };
+            f.last = f.first;
+        })
+    }),
+    ("next, another row", |m| {
+        batch(m, |f| {
+            f.first = Mark { ordinal: m.state().last.mark.ordinal + 1, fragment: 0, ..f.first };
+            f.last = f.first;
         })
     }),
     ("next, leaves its transaction open", |m| batch(m, |f| (f.leaves_open, f.ended) = (true, 0))),
@@ -204,6 +235,12 @@ pub(crate) const INPUTS: &[(&str, Make)] = &[
     ("snapshot without rows", |m| snapshot(m, COMMIT, |f| f.rows = 0)),
     ("snapshot as of a later commit", |m| snapshot(m, COMMIT + 10, |_| {})),
     ("snapshot as of an earlier commit", |m| snapshot(m, COMMIT - 1, |_| {})),
+    ("snapshot, the first fragment of a row", |m| {
+        snapshot(m, COMMIT + 10, |f| (f.first.fragment, f.last.fragment) = (1, 1))
+    }),
+    ("snapshot, the second fragment of a row", |m| {
+        snapshot(m, COMMIT + 10, |f| (f.first.fragment, f.last.fragment) = (2, 2))
+    }),
     ("snapshot that is not at an end", |m| snapshot(m, COMMIT + 10, |f| (f.first, f.last) = (LATER, LATER))),
     ("snapshot over several positions", |m| snapshot(m, COMMIT + 10, |f| f.first = Mark::end_of(COMMIT))),
     ("snapshot that continues", |m| snapshot(m, COMMIT + 10, |f| (f.continues, f.ended) = (true, 1))),

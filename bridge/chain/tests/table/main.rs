@@ -58,6 +58,7 @@ fn states() -> Vec<(&'static str, Machine)> {
     let fragment = Last { mark: Mark { fragment: 1, ..last.mark }, ..last };
     let closed = State { fenced: FENCED, head: Some((Sequence(HEAD), digest(HEAD))), last, open: None };
     let open = State { open: Some(Open { commit: COMMIT }), ..closed };
+    let cut = Last { mark: Mark { fragment: Mark::LAST_FRAGMENT, ..last.mark }, ..last };
     let end = State { head: Some((Sequence(u64::MAX), digest(u64::MAX))), ..closed };
     vec![
         ("new", machine(State::START, 0)),
@@ -65,6 +66,7 @@ fn states() -> Vec<(&'static str, Machine)> {
         ("closed", machine(closed, 2)),
         ("open", machine(open, 2)),
         ("fragment", machine(State { last: fragment, ..open }, 2)),
+        ("row ended", machine(State { last: cut, head: Some((Sequence(HEAD), digest(HEAD))), ..open }, 0)),
         ("restarted", machine(closed, 0)),
         ("unfenced", machine(State { fenced: Epoch(0), ..closed }, 0)),
         ("at the end", machine(end, 0)),
@@ -151,4 +153,25 @@ fn a_digest_is_at_hand_for_the_recent_batches_only() {
 fn an_old_batch_is_told_by_archive_or_log() {
     assert_eq!(Step::compared(digest(1), digest(1)), Step::Duplicate);
     assert_eq!(Step::compared(digest(1), digest(2)).name(), "fork");
+}
+
+#[test]
+fn the_fragments_of_a_snapshots_row_follow_each_other_or_it_begins_anew() {
+    let step = |machine: &mut Machine, fragment: u32| {
+        let mut facts = inputs::stream(machine.state());
+        let mark = Mark { fragment, ..Mark::end_of(COMMIT) };
+        (facts.kind, facts.first, facts.last) = (bridge_event::Kind::Snapshot, mark, mark);
+        (facts.begun, facts.ended) = (0, 0);
+        machine.step(&Input::Batch(facts)).name()
+    };
+    let (_, mut machine) = states().remove(1);
+    assert_eq!(step(&mut machine, 2), "row-broken");
+    assert_eq!(step(&mut machine, 1), "accepted");
+    assert_eq!(step(&mut machine, 3), "row-broken");
+    assert_eq!(step(&mut machine, 2), "accepted");
+    // A snapshot that was broken off in a row is begun again.
+    assert_eq!(step(&mut machine, 1), "accepted");
+    assert_eq!(step(&mut machine, Mark::LAST_FRAGMENT), "accepted");
+    assert_eq!(step(&mut machine, 0), "accepted");
+    assert_eq!(step(&mut machine, Mark::LAST_FRAGMENT), "row-broken");
 }
