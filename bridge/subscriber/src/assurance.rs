@@ -5,14 +5,17 @@
 //! of digests, every one before it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bridge_envelope::{Appended, BatchEntry, Entry};
 use bridge_event::{LogIndex, Origin};
-use bridge_suite::Digest;
+use bridge_suite::{Digest, sha256};
 use bridge_tlog::{Checkpoint, Note, Policy, SignedCheckpoint, VerifierKey, leaf_hash, verify_inclusion};
 use serde::Serialize;
 
 use crate::Found;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
 
 /// How well a batch is known to be the only one that anybody was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -53,6 +56,14 @@ pub(crate) struct Judge {
     pub(crate) policy: Option<Policy>,
     /// How many cosignatures the policy wants.
     pub(crate) quorum: usize,
+    /// Checkpoints that were judged before, by the digest of their text.
+    pub(crate) judged: Memory<Arc<Standing>>,
+}
+
+/// An empty memory of judged checkpoints: notes of 1 to 64 KiB.
+pub(crate) fn judged(bytes_max: usize, metrics: &Metrics) -> Memory<Arc<Standing>> {
+    // The text, and what was parsed of it.
+    Memory::new("checkpoints", bytes_max, metrics, |standing| 2 * standing.note.len())
 }
 
 /// An entry that a checkpoint holds.
@@ -61,7 +72,7 @@ pub(crate) struct Proven {
     pub(crate) entry: BatchEntry,
     pub(crate) index: LogIndex,
     /// The checkpoint that holds it.
-    pub(crate) under: Standing,
+    pub(crate) under: Arc<Standing>,
 }
 
 /// A checkpoint that the log signed, and how well it is witnessed.
@@ -101,8 +112,18 @@ impl Judge {
         Ok(Proven { entry, index: appended.index, under })
     }
 
-    /// Judges a checkpoint by itself.
-    pub(crate) fn checkpoint(&self, text: &str, log: &VerifierKey) -> Result<Standing, Found> {
+    /// Judges a checkpoint by itself. Its signatures are verified once, however many beacons carry it.
+    pub(crate) fn checkpoint(&self, text: &str, log: &VerifierKey) -> Result<Arc<Standing>, Found> {
+        let digest = sha256(&[text.as_bytes()]);
+        if let Some(standing) = self.judged.find(&digest) {
+            return Ok(standing);
+        }
+        let standing = Arc::new(self.verify(text, log)?);
+        self.judged.keep(digest, Arc::clone(&standing));
+        Ok(standing)
+    }
+
+    fn verify(&self, text: &str, log: &VerifierKey) -> Result<Standing, Found> {
         let unusable = |what: String| Found::note("VER070", what);
         let note = Note::parse(text.as_bytes()).map_err(|error| unusable(error.to_string()))?;
         let signed = SignedCheckpoint::verify(note, [log]).map_err(|error| unusable(error.to_string()))?;
@@ -226,6 +247,7 @@ pub(crate) mod tests {
             log: Some(log_signer().verifier().clone()),
             policy: Some(Policy::parse(policy.as_bytes()).unwrap()),
             quorum: 2,
+            judged: judged(1 << 20, &Metrics::new().unwrap()),
         }
     }
 
@@ -266,5 +288,17 @@ pub(crate) mod tests {
         let other = Judge { log: Some(stranger.verifier().clone()), ..judge() };
         let found = other.prove(&appended(&[0, 1, 2], 0)).unwrap_err();
         assert!(!found.halts() && found.code == "VER070");
+    }
+
+    #[test]
+    fn a_checkpoint_is_verified_once() {
+        let metrics = Metrics::new().unwrap();
+        let judge = Judge { judged: judged(1 << 20, &metrics), ..judge() };
+        for index in 0..3 {
+            judge.prove(&appended(&[0, 1], index)).unwrap();
+        }
+        let text = metrics.text();
+        assert!(text.contains("govbridge_verify_cache_hits_total{cache=\"checkpoints\"} 2"), "{text}");
+        assert!(text.contains("govbridge_verify_cache_misses_total{cache=\"checkpoints\"} 1"), "{text}");
     }
 }

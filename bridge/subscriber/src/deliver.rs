@@ -14,6 +14,7 @@ use crate::lane::{Accepted, Lane, Released};
 use crate::merge::{Merge, Out, Resolved, Turn};
 use crate::progress::{Progress, SinkProgress, SourceProgress, Unfinished};
 use crate::promise::Promise;
+use crate::records::Kept;
 use crate::settings::Mode;
 use crate::{Found, Level, Point};
 
@@ -98,28 +99,34 @@ impl Flow {
         promise: &Promise,
     ) -> Result<SectionKey, Trouble> {
         let header = batch.header();
-        if let Some(key) = self.keys.cached(header, block)? {
+        if let Some(key) = self.keys.cached(header, block, self.records.rewraps())? {
             return Ok(key);
         }
-        if self.records.key(&block.key_record).is_none() {
-            self.refresh_records()?;
+        let digest = block.key_record;
+        if self.records.key(&digest).is_none() {
+            self.refresh_records(digest, |records| records.key(&digest).is_some())?;
         }
         let missing = || {
             Found::halt(
                 "VER064",
                 format!(
-                    "no key record with the digest {} that the department signed is in govbridge.keys",
-                    block.key_record
+                    "no key record with the digest {digest} that the department signed is in govbridge.keys"
                 ),
             )
         };
-        let record = self.records.key(&block.key_record).ok_or_else(missing)?;
-        let admitted = |flow: &Flow| flow.keys.admit(&record, &flow.records, promise, header, block);
-        match admitted(self) {
+        let mut kept = self.records.key(&digest).ok_or_else(missing)?;
+        let admitted =
+            |flow: &Flow, kept: &Kept| flow.keys.admit(kept, &flow.records, promise, header, block);
+        match admitted(self, &kept) {
             Err(found) if found.code == "OPE010" || found.code == "VER060" => {
-                // A rewrap, or the contract that one names, may have come since.
-                self.refresh_records()?;
-                Ok(admitted(self)?)
+                // A rewrap, or the contract that one names, may have come since, or have been let go.
+                self.refresh_records(digest, |_| true)?;
+                kept = self.records.key(&digest).unwrap_or(kept);
+                let named = kept.rewraps.iter().map(|rewrap| rewrap.contract);
+                if let Some(named) = named.into_iter().find(|named| self.records.contract(named).is_none()) {
+                    self.refresh_records(named, |records| records.contract(&named).is_some())?;
+                }
+                Ok(admitted(self, &kept)?)
             }
             other => Ok(other?),
         }

@@ -334,6 +334,9 @@ impl Flow {
         }
         if self.looked.elapsed() >= Duration::from_secs(1) {
             self.looked = Instant::now();
+            for found in self.records.look()? {
+                self.report(found)?;
+            }
             self.look_at_beacons()?;
             self.look_at_logs()?;
         }

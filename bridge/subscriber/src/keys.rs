@@ -4,31 +4,37 @@ use std::sync::Arc;
 
 use bridge_envelope::{Attested, Header, KeyRecord, KeyVersion, OpenError, Rewrap, SectionBlock};
 use bridge_event::Department;
-use bridge_suite::{Digest, KeyId, RecipientKey};
+use bridge_suite::{KeyId, RecipientKey};
 use bridge_trust::Trust;
-use moka::sync::Cache;
 
 use crate::Found;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::promise::Promise;
-use crate::records::{OriginSigners, Records};
-
-/// Most key versions kept: each of about 1 KiB; more than the sections of all datasets of a source over a few days.
-const KEYS_MAX: u64 = 4096;
+use crate::records::{Kept, KeptRewrap, OriginSigners, Records};
 
 /// A department's recipient keys, and what they opened.
 pub(crate) struct Keys {
     department: Department,
     own: Arc<[RecipientKey]>,
     trust: Arc<Trust>,
-    known: Cache<Digest, Arc<Known>>,
+    known: Memory<Arc<Known>>,
 }
 
 /// A key record that was checked.
 #[derive(Debug)]
 struct Known {
     record: Arc<Attested<KeyRecord>>,
-    /// The secret, when this department is entitled to it.
-    version: Option<KeyVersion>,
+    version: Version,
+}
+
+/// What a key record holds for this department.
+#[derive(Debug)]
+enum Version {
+    /// Its secret.
+    Wrapped(KeyVersion),
+    /// Nothing, as long as no more rewraps have come than this: one may be for it.
+    NotWrapped { rewraps: u64 },
 }
 
 /// The key version of a section for one batch.
@@ -38,21 +44,41 @@ pub(crate) struct SectionKey(Arc<Known>);
 impl SectionKey {
     /// The secret; `None` when the department has no grant.
     pub(crate) fn version(&self) -> Option<&KeyVersion> {
-        self.0.version.as_ref()
+        match &self.0.version {
+            Version::Wrapped(version) => Some(version),
+            Version::NotWrapped { .. } => None,
+        }
     }
 }
 
 impl Keys {
-    pub(crate) fn new(department: Department, own: Arc<[RecipientKey]>, trust: Arc<Trust>) -> Keys {
-        Keys { department, own, trust, known: Cache::new(KEYS_MAX) }
+    pub(crate) fn new(
+        department: Department,
+        own: Arc<[RecipientKey]>,
+        trust: Arc<Trust>,
+        bytes_max: usize,
+        metrics: &Metrics,
+    ) -> Keys {
+        let of_known = |known: &Arc<Known>| known.record.frame().len();
+        let known = Memory::new("section-keys", bytes_max, metrics, of_known);
+        Keys { department, own, trust, known }
     }
 
-    /// The key of a section, when its record was checked before.
+    /// The key of a section, when its record was checked before. `rewraps` is how many have come by now: that nothing is
+    /// wrapped for this department is true only until the next one.
     ///
     /// # Errors
     /// The record is not for this section of this batch.
-    pub(crate) fn cached(&self, header: &Header, block: &SectionBlock) -> Result<Option<SectionKey>, Found> {
-        let Some(known) = self.known.get(&block.key_record) else { return Ok(None) };
+    pub(crate) fn cached(
+        &self,
+        header: &Header,
+        block: &SectionBlock,
+        rewraps: u64,
+    ) -> Result<Option<SectionKey>, Found> {
+        let Some(known) = self.known.find(&block.key_record) else { return Ok(None) };
+        if matches!(known.version, Version::NotWrapped { rewraps: then } if then != rewraps) {
+            return Ok(None);
+        }
         belongs(&known.record, header, block)?;
         Ok(Some(SectionKey(known)))
     }
@@ -63,33 +89,36 @@ impl Keys {
     /// The record's recipients are not the grants, it is for another section, or the secret does not open.
     pub(crate) fn admit(
         &self,
-        record: &Arc<Attested<KeyRecord>>,
+        kept: &Kept,
         records: &Records,
         promise: &Promise,
         header: &Header,
         block: &SectionBlock,
     ) -> Result<SectionKey, Found> {
+        let record = &kept.record;
         belongs(record, header, block)?;
         check_grants(record.content(), promise, &self.trust)?;
         let terms = &record.content().terms;
         let entitled = terms.department == self.department
             || promise.contract.entitled(&terms.section, terms.valid_from).contains(&self.department);
-        let version = match entitled || !records.rewraps(&record.digest()).is_empty() {
-            true => self.unwrap(record, records, promise, entitled)?,
+        let version = match entitled || !kept.rewraps.is_empty() {
+            true => self.unwrap(kept, records, promise, entitled)?,
             false => None,
         };
+        let version = version.map_or(Version::NotWrapped { rewraps: records.rewraps() }, Version::Wrapped);
         let known = Arc::new(Known { record: Arc::clone(record), version });
-        self.known.insert(block.key_record, Arc::clone(&known));
+        self.known.keep(block.key_record, Arc::clone(&known));
         Ok(SectionKey(known))
     }
 
     fn unwrap(
         &self,
-        record: &Attested<KeyRecord>,
+        kept: &Kept,
         records: &Records,
         promise: &Promise,
         entitled: bool,
     ) -> Result<Option<KeyVersion>, Found> {
+        let record = &*kept.record;
         let refused = |error: OpenError| Found::halt(error.code(), error.to_string());
         let mut last = None;
         for key in self.own.iter() {
@@ -100,9 +129,9 @@ impl Keys {
             }
         }
         let signers = OriginSigners { trust: &self.trust, origin: promise.contract.origin() };
-        for bytes in records.rewraps(&record.digest()) {
+        for KeptRewrap { bytes, contract } in &kept.rewraps {
             let Ok(rewrap) = Rewrap::verify(bytes, &signers, record).into_verified() else { continue };
-            let named = records.contract(&rewrap.content().contract);
+            let named = records.contract(contract);
             check_rewrap(rewrap.content(), record.content(), named.as_deref(), &self.trust)?;
             for key in self.own.iter() {
                 match rewrap.unwrap_for(record, &self.department, key) {

@@ -33,6 +33,7 @@ mod freshness;
 mod json;
 mod keys;
 mod lane;
+mod memory;
 mod merge;
 mod metrics;
 mod probe;

@@ -1,5 +1,6 @@
 //! What can be measured; labels come from closed sets (codes, streams and origins of the configuration).
 
+use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::RunError;
@@ -12,6 +13,8 @@ pub(crate) struct Metrics {
     pub(crate) fetched_bytes: IntCounter,
     pub(crate) verified: IntCounter,
     pub(crate) findings: IntCounterVec,
+    pub(crate) hits: IntCounterVec,
+    pub(crate) misses: IntCounterVec,
     pub(crate) sections: IntCounter,
     pub(crate) rows: IntCounter,
     pub(crate) transactions: IntCounter,
@@ -30,26 +33,14 @@ impl Metrics {
 
     fn build() -> prometheus::Result<Metrics> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
+        let counter = |name, help| Metrics::register(&registry, IntCounter::new(name, help)?);
+        let gauge = |name, help| Metrics::register(&registry, IntGauge::new(name, help)?);
+        let by = |name, help, label| {
+            Metrics::register(&registry, IntGaugeVec::new(Opts::new(name, help), &[label])?)
         };
-        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
+        let counters = |name, help, label| {
+            Metrics::register(&registry, IntCounterVec::new(Opts::new(name, help), &[label])?)
         };
-        let by = |name: &str, help: &str, label: &str| -> prometheus::Result<IntGaugeVec> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let findings = IntCounterVec::new(
-            Opts::new("govbridge_verify_findings_total", "Findings, by the code of their page"),
-            &["code"],
-        )?;
-        registry.register(Box::new(findings.clone()))?;
         Ok(Metrics {
             fetched: counter("govbridge_fetch_records_total", "Records fetched")?,
             fetched_bytes: counter("govbridge_fetch_bytes_total", "Bytes of the records fetched")?,
@@ -57,7 +48,21 @@ impl Metrics {
                 "govbridge_verify_batches_total",
                 "Batches that verified and follow their chain",
             )?,
-            findings,
+            findings: counters(
+                "govbridge_verify_findings_total",
+                "Findings, by the code of their page",
+                "code",
+            )?,
+            hits: counters(
+                "govbridge_verify_cache_hits_total",
+                "Times that a verified record, contract, key or checkpoint was at hand",
+                "cache",
+            )?,
+            misses: counters(
+                "govbridge_verify_cache_misses_total",
+                "Times that one had to be read or verified",
+                "cache",
+            )?,
             sections: counter("govbridge_open_sections_total", "Sections opened")?,
             rows: counter("govbridge_deliver_rows_total", "Rows delivered")?,
             transactions: counter(
@@ -86,6 +91,11 @@ impl Metrics {
             )?,
             registry,
         })
+    }
+
+    fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
+        registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
     }
 
     /// The text that Prometheus reads.

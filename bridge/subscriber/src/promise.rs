@@ -23,6 +23,13 @@ impl Promise {
         Promise { contract, readers }
     }
 
+    /// The bytes of the contract and its schemas.
+    pub(crate) fn bytes(&self) -> usize {
+        let schemas: usize =
+            self.contract.sections().iter().map(|section| section.schema_bytes().len()).sum();
+        self.contract.bytes().len().saturating_add(schemas)
+    }
+
     pub(crate) fn reader(&self, section: &SectionName) -> Option<&Arc<SectionReader>> {
         self.readers.iter().find(|reader| reader.name() == section)
     }

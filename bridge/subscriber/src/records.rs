@@ -1,7 +1,8 @@
 //! Key records and contracts: read from their topics, kept by digest.
 //!
 //! Both topics hold the records of every department. Only those of the subscribed datasets are kept, after their
-//! signature was verified: what anyone else wrote costs a look and no memory.
+//! signature was verified: what anyone else wrote costs a look and no memory. What is kept has a bound; a record that had
+//! to go is read from the topic's beginning again when a batch names it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 use bridge_envelope::{Attested, ContractRecord, Frame, KeyRecord, Rewrap, Signers};
 use bridge_event::{Department, Offset, Origin, Partition};
 use bridge_kafka::{FetchError, Fetched, Fetcher, Properties, Reading, topics};
-use bridge_suite::{Algorithm, Digest, KeyId, PublicKey};
+use bridge_suite::{Algorithm, Digest, KeyId, PublicKey, sha256};
 use bridge_trust::Trust;
 use schemas::{Contract, ContractFiles};
 
 use crate::finding::of_verdict;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::promise::Promise;
-use crate::settings::Subscribed;
+use crate::settings::{Settings, Subscribed};
 use crate::{Found, RunError};
 
 /// How long one question to a broker may take.
@@ -27,6 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Most rewraps of one key record that are kept: one for each recipient that a contract can have.
 const REWRAPS_MAX: usize = schemas::GRANTS_MAX;
+
+/// Most contract records of the subscribed datasets: 64 bytes are remembered of each, 4 MiB.
+const CONTRACTS_MAX: usize = 65_536;
+
+/// Records taken at one look at the topics.
+const LOOK_MAX: usize = 1024;
 
 /// The signing keys of one log: a department's key for another log does not sign here.
 pub(crate) struct OriginSigners<'a> {
@@ -45,34 +54,72 @@ impl Signers for OriginSigners<'_> {
     }
 }
 
+/// A key record and its rewraps, each once.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) record: Arc<Attested<KeyRecord>>,
+    pub(crate) rewraps: Vec<KeptRewrap>,
+}
+
+/// A rewrap's frame, and the contract that it names.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptRewrap {
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) contract: Digest,
+}
+
+/// A record that is looked for from the topics' beginnings, because it was let go. It stays at hand until the next such one.
+#[derive(Debug)]
+struct Wanted {
+    digest: Digest,
+    key: Option<Arc<Kept>>,
+    contract: Option<Arc<Promise>>,
+}
+
 /// What was read of the two topics.
 pub(crate) struct Records {
     trust: Arc<Trust>,
     datasets: Vec<Subscribed>,
+    properties: Properties,
     fetcher: Fetcher,
     assigned: bool,
-    contracts: HashMap<Digest, Arc<Promise>>,
+    contracts: Memory<Arc<Promise>>,
+    /// The frame that was read first for each contract: no later one takes its place.
+    frames: HashMap<Digest, Digest>,
     /// The newest contract of each dataset, in the order of the topic, and the log that the first one named.
     newest: BTreeMap<Subscribed, (Origin, Arc<Promise>)>,
-    keys: HashMap<Digest, Arc<Attested<KeyRecord>>>,
-    rewraps: HashMap<Digest, Vec<Vec<u8>>>,
+    keys: Memory<Arc<Kept>>,
+    /// Rewraps that came, whether or not their key record is at hand: what was not wrapped for this department may be now.
+    rewraps: u64,
+    wanted: Option<Wanted>,
 }
 
 impl Records {
     pub(crate) fn new(
         properties: &Properties,
         trust: Arc<Trust>,
-        datasets: &[Subscribed],
+        settings: &Settings,
+        metrics: &Metrics,
     ) -> Result<Records, RunError> {
+        // A compiled schema takes several times its text.
+        let of_promise = |promise: &Arc<Promise>| promise.bytes().saturating_mul(8);
+        let of_kept = |kept: &Arc<Kept>| {
+            let rewraps: usize = kept.rewraps.iter().map(|rewrap| rewrap.bytes.len()).sum();
+            kept.record.frame().len().saturating_mul(2).saturating_add(rewraps)
+        };
+        let bytes_max = settings.limits.verified_bytes_max;
         Ok(Records {
             trust,
-            datasets: datasets.to_vec(),
+            datasets: settings.datasets.clone(),
+            properties: properties.clone(),
             fetcher: Fetcher::new(properties)?,
             assigned: false,
-            contracts: HashMap::new(),
+            contracts: Memory::new("contracts", bytes_max, metrics, of_promise),
+            frames: HashMap::new(),
             newest: BTreeMap::new(),
-            keys: HashMap::new(),
-            rewraps: HashMap::new(),
+            keys: Memory::new("key-records", bytes_max, metrics, of_kept),
+            rewraps: 0,
+            wanted: None,
         })
     }
 
@@ -82,16 +129,59 @@ impl Records {
     }
 
     pub(crate) fn contract(&self, digest: &Digest) -> Option<Arc<Promise>> {
-        self.contracts.get(digest).cloned()
+        let aside = || self.aside(digest).and_then(|wanted| wanted.contract.clone());
+        self.contracts.find(digest).or_else(aside)
     }
 
-    pub(crate) fn key(&self, digest: &Digest) -> Option<Arc<Attested<KeyRecord>>> {
-        self.keys.get(digest).cloned()
+    /// A key record with its rewraps.
+    pub(crate) fn key(&self, digest: &Digest) -> Option<Arc<Kept>> {
+        self.keys.find(digest).or_else(|| self.aside(digest).and_then(|wanted| wanted.key.clone()))
     }
 
-    /// The rewraps of a key record, each once.
-    pub(crate) fn rewraps(&self, digest: &Digest) -> &[Vec<u8>] {
-        self.rewraps.get(digest).map(Vec::as_slice).unwrap_or_default()
+    fn aside(&self, digest: &Digest) -> Option<&Wanted> {
+        self.wanted.as_ref().filter(|wanted| wanted.digest == *digest)
+    }
+
+    /// How many rewraps have come: a number to compare with an earlier one.
+    pub(crate) fn rewraps(&self) -> u64 {
+        self.rewraps
+    }
+
+    /// Takes what has come by itself since the last look, without waiting for anything.
+    ///
+    /// # Errors
+    /// [`FetchError`]; the next look begins with a new connection.
+    pub(crate) fn look(&mut self) -> Result<Vec<Found>, FetchError> {
+        let mut found = Vec::new();
+        for _ in 0..LOOK_MAX {
+            match self.fetcher.next(Duration::ZERO) {
+                Ok(Some(record)) => found.extend(self.take(&record)),
+                Ok(None) => break,
+                Err(FetchError::Failed { .. }) => {
+                    let readings = self.fetcher.readings().to_vec();
+                    self.fetcher = Fetcher::new(&self.properties)
+                        .map_err(|error| FetchError::Failed { reason: error.to_string() })?;
+                    self.fetcher.assign(readings)?;
+                    break;
+                }
+                Err(error) if error.disposition() == bridge_kafka::Disposition::Retry => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks for a record that no refresh has brought, from the topics' beginnings: it was let go for lack of room.
+    ///
+    /// # Errors
+    /// [`FetchError`]; the call may be made again.
+    pub(crate) fn read_again(&mut self, digest: Digest) -> Result<Vec<Found>, FetchError> {
+        if !self.contracts.has_let_go() && !self.keys.has_let_go() {
+            return Ok(Vec::new());
+        }
+        self.wanted = Some(Wanted { digest, key: None, contract: None });
+        self.assigned = false;
+        self.refresh()
     }
 
     /// Reads both topics up to what the broker holds now, and says what was found on the way.
@@ -178,7 +268,7 @@ impl Records {
             let signers = OriginSigners { trust: &self.trust, origin };
             match KeyRecord::verify(bytes, &signers, &dataset.department).into_verified() {
                 Ok(attested) => {
-                    self.keys.insert(attested.digest(), Arc::new(attested));
+                    self.keep_key(attested);
                     return Vec::new();
                 }
                 Err(findings) => refused = dropped(&findings),
@@ -190,8 +280,12 @@ impl Records {
     /// The signature first: whoever may write here could otherwise fill the list with rubbish, or with copies, and keep
     /// out the one rewrap that somebody waits for.
     fn take_rewrap(&mut self, bytes: &[u8], clear: &Rewrap) -> Vec<Found> {
-        let Some(record) = self.keys.get(&clear.key_record) else { return Vec::new() };
-        let terms = &record.content().terms;
+        let Some(kept) = self.kept(&clear.key_record) else {
+            // It may be of a record that was let go, and then its absence must not be remembered.
+            self.rewraps = self.rewraps.saturating_add(1);
+            return Vec::new();
+        };
+        let terms = &kept.record.content().terms;
         let dataset = Subscribed { department: terms.department.clone(), dataset: terms.dataset.clone() };
         let origins = match self.newest.get(&dataset) {
             Some((origin, _)) => vec![origin.clone()],
@@ -200,12 +294,9 @@ impl Records {
         let mut refused = Vec::new();
         for origin in &origins {
             let signers = OriginSigners { trust: &self.trust, origin };
-            match Rewrap::verify(bytes, &signers, record).into_verified() {
+            match Rewrap::verify(bytes, &signers, &kept.record).into_verified() {
                 Ok(_) => {
-                    let known = self.rewraps.entry(clear.key_record).or_default();
-                    if known.len() < REWRAPS_MAX && known.iter().all(|one| one != bytes) {
-                        known.push(bytes.to_vec());
-                    }
+                    self.keep_rewrap(&kept, clear, bytes);
                     return Vec::new();
                 }
                 Err(findings) => refused = dropped(&findings),
@@ -227,24 +318,72 @@ impl Records {
         let Some((department, record)) = signed else {
             return Vec::new();
         };
+        let (digest, frame) = (sha256(&[&record.content().contract]), sha256(&[bytes]));
+        let known = self.frames.get(&digest).copied();
+        let asked = self.wanted.as_ref().is_some_and(|wanted| wanted.digest == digest);
+        if known.is_some_and(|first| first != frame || !asked) {
+            // The digest is the contract file's alone: a second record with other schemas must not take the place of the
+            // first, and a copy of an older record does not make it the newest.
+            return Vec::new();
+        }
         match self.promise(&department, &record, bytes) {
+            Ok(Some(_)) if known.is_none() && self.frames.len() >= CONTRACTS_MAX => {
+                vec![Found::drop("VER061", format!("there are {CONTRACTS_MAX} contracts already"))]
+            }
             Ok(Some((dataset, promise))) => {
-                let digest = promise.contract.digest();
-                if self.contracts.contains_key(&digest) {
-                    // The digest is the contract file's alone: a second record with other schemas must not take the
-                    // place of the first, and a copy of an older record does not make it the newest.
-                    return Vec::new();
-                }
-                let promise = Arc::new(promise);
-                self.contracts.insert(digest, Arc::clone(&promise));
-                let origin = promise.contract.origin().clone();
-                let entry = self.newest.entry(dataset).or_insert_with(|| (origin, Arc::clone(&promise)));
-                entry.1 = promise;
+                self.keep_contract(dataset, Arc::new(promise), frame);
                 Vec::new()
             }
             Ok(None) => Vec::new(),
             Err(what) => vec![Found::drop("VER061", what)],
         }
+    }
+
+    fn kept(&self, digest: &Digest) -> Option<Arc<Kept>> {
+        self.aside(digest).and_then(|wanted| wanted.key.clone()).or_else(|| self.keys.peek(digest))
+    }
+
+    /// A record of the same digest says the same: the first one stays, with its rewraps.
+    fn keep_key(&mut self, attested: Attested<KeyRecord>) {
+        let digest = attested.digest();
+        if self.kept(&digest).is_none() {
+            self.hold(digest, Kept { record: Arc::new(attested), rewraps: Vec::new() });
+        }
+    }
+
+    fn keep_rewrap(&mut self, kept: &Kept, clear: &Rewrap, bytes: &[u8]) {
+        if kept.rewraps.len() < REWRAPS_MAX && kept.rewraps.iter().all(|one| *one.bytes != *bytes) {
+            let mut kept = kept.clone();
+            kept.rewraps.push(KeptRewrap { bytes: bytes.into(), contract: clear.contract });
+            self.hold(clear.key_record, kept);
+            self.rewraps = self.rewraps.saturating_add(1);
+        }
+    }
+
+    fn hold(&mut self, digest: Digest, kept: Kept) {
+        let kept = Arc::new(kept);
+        if let Some(wanted) = &mut self.wanted
+            && wanted.digest == digest
+        {
+            wanted.key = Some(Arc::clone(&kept));
+        }
+        self.keys.keep(digest, kept);
+    }
+
+    fn keep_contract(&mut self, dataset: Subscribed, promise: Arc<Promise>, frame: Digest) {
+        let digest = promise.contract.digest();
+        if let Some(wanted) = &mut self.wanted
+            && wanted.digest == digest
+        {
+            wanted.contract = Some(Arc::clone(&promise));
+        }
+        self.contracts.keep(digest, Arc::clone(&promise));
+        if self.frames.insert(digest, frame).is_some() {
+            return;
+        }
+        let origin = promise.contract.origin().clone();
+        let entry = self.newest.entry(dataset).or_insert_with(|| (origin, Arc::clone(&promise)));
+        entry.1 = promise;
     }
 
     /// The contract, when it is one of a subscribed dataset; in words what is wrong with it.

@@ -178,6 +178,7 @@ impl Makings {
         }
         let first = progress.is_none();
         let department = settings.department.clone();
+        let (metrics, verified) = (&self.shared.metrics, settings.limits.verified_bytes_max);
         let mut flow = Flow::new(Parts {
             settings: settings.clone(),
             properties: self.properties.clone(),
@@ -187,8 +188,8 @@ impl Makings {
             probe: Arc::clone(&self.probe),
             metrics: self.shared.metrics.clone(),
             health: Arc::clone(&self.shared.health),
-            records: Records::new(&self.properties, Arc::clone(&self.trust), &settings.datasets)?,
-            keys: Keys::new(department, Arc::clone(&self.keys), Arc::clone(&self.trust)),
+            records: Records::new(&self.properties, Arc::clone(&self.trust), settings, metrics)?,
+            keys: Keys::new(department, Arc::clone(&self.keys), Arc::clone(&self.trust), verified, metrics),
             sink,
             delivery,
         })?;

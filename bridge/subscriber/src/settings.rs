@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -42,9 +41,6 @@ pub struct Settings {
     /// Seconds after which a cosignature or a beacon is stale, by this machine's clock. Default: 120.
     #[serde(default = "freshness_default")]
     pub freshness_seconds: u32,
-    /// Where `/metrics` and `/health` are served; nowhere when it is left out.
-    #[serde(default)]
-    pub listen: Option<SocketAddr>,
     /// Addresses of logs (http, https or a directory) instead of those in the trust file, by origin.
     #[serde(default)]
     pub logs: BTreeMap<String, String>,
@@ -128,11 +124,19 @@ pub struct Limits {
     pub group_bytes_max: usize,
     /// Milliseconds that a written row waits for others before they are synced together. Default: 20.
     pub group_ms: u32,
+    /// Bytes of contracts, of key records, of section keys and of checkpoints that were verified and are kept, each. Default:
+    /// 64 MiB. Beyond it those used least lately are let go, and read and verified again when they are named.
+    pub verified_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { waiting_bytes_max: 64 << 20, group_bytes_max: 8 << 20, group_ms: 20 }
+        Limits {
+            waiting_bytes_max: 64 << 20,
+            group_bytes_max: 8 << 20,
+            group_ms: 20,
+            verified_bytes_max: 64 << 20,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use bridge_kafka::{Bounds, Fetcher, Reading};
 use bridge_ledger::TileReader;
 use bridge_suite::Digest;
 
-use crate::assurance::{Judge, Level};
+use crate::assurance::{Judge, Level, judged};
 use crate::checkpoints::Checkpoints;
 use crate::flow::{Flow, Source};
 use crate::lane::Lane;
@@ -115,7 +115,8 @@ impl Flow {
         let quorum =
             self.trust.terms().votes().map_or(0, |votes| usize::try_from(votes.quorum).unwrap_or(usize::MAX));
         let key = log.map(|log| log.key.clone());
-        let judge = Judge { origin: origin.clone(), log: key.clone(), policy, quorum };
+        let judged = judged(self.settings.limits.verified_bytes_max, &self.metrics);
+        let judge = Judge { origin: origin.clone(), log: key.clone(), policy, quorum, judged };
         let address = self.settings.log_address(origin).or(log.map(|log| log.url.as_str()));
         let reader = address.and_then(|address| match TileReader::open(address, LOG_TIMEOUT) {
             Ok(reader) => Some(reader),
@@ -131,8 +132,9 @@ impl Flow {
                 Ok(signed) => {
                     let compared = stored.and_then(|stored| stored.compared.as_deref());
                     let compared = compared.and_then(|note| judge.checkpoint(note, &key).ok());
-                    let compared = compared.map(|compared| (compared.checkpoint, compared.note));
-                    Checkpoints::remembered((signed.checkpoint, signed.note), compared)
+                    let compared =
+                        compared.map(|compared| (compared.checkpoint.clone(), compared.note.clone()));
+                    Checkpoints::remembered((signed.checkpoint.clone(), signed.note.clone()), compared)
                 }
                 // The trust file's keys have changed since; what they sign now is judged afresh.
                 Err(found) => {

@@ -8,6 +8,7 @@ use bridge_envelope::{
 };
 use bridge_event::LogIndex;
 use bridge_kafka::Fetched;
+use bridge_suite::Digest;
 
 use crate::assurance::{Proven, same_batch};
 use crate::checkpoints::Conflict;
@@ -17,7 +18,7 @@ use crate::freshness::Seen;
 use crate::lane::{Accepted, Lane};
 use crate::merge::Resolved;
 use crate::promise::Promise;
-use crate::records::OriginSigners;
+use crate::records::{OriginSigners, Records};
 use crate::{Found, Level, Point};
 
 /// A frame whose signatures are right and that belongs to this stream.
@@ -141,8 +142,10 @@ impl Flow {
     fn promise(&mut self, batch: &Verified) -> Result<Arc<Promise>, Trouble> {
         let header = batch.header();
         let digest = header.contract;
-        if self.records.contract(&digest).is_none() {
-            self.refresh_records()?;
+        let mut promise = self.records.contract(&digest);
+        if promise.is_none() {
+            self.refresh_records(digest, |records| records.contract(&digest).is_some())?;
+            promise = self.records.contract(&digest);
         }
         let unknown = || {
             Found::halt(
@@ -152,7 +155,7 @@ impl Flow {
                 ),
             )
         };
-        let promise = self.records.contract(&digest).ok_or_else(unknown)?;
+        let promise = promise.ok_or_else(unknown)?;
         let contract = &promise.contract;
         let own = (contract.department(), contract.dataset())
             == (&header.stream.department, &header.stream.dataset)
@@ -169,8 +172,17 @@ impl Flow {
         }
     }
 
-    pub(crate) fn refresh_records(&mut self) -> Result<(), Trouble> {
-        self.records.refresh()?.into_iter().try_for_each(|found| self.report(found))
+    /// Reads the topics of the records on, and where that does not bring what is wanted, from their beginnings.
+    pub(crate) fn refresh_records(
+        &mut self,
+        wanted: Digest,
+        is_there: impl Fn(&Records) -> bool,
+    ) -> Result<(), Trouble> {
+        let mut found = self.records.refresh()?;
+        if !is_there(&self.records) {
+            found.extend(self.records.read_again(wanted)?);
+        }
+        found.into_iter().try_for_each(|found| self.report(found))
     }
 
     fn beacon(&mut self, index: usize, attested: &Attested<Beacon>) -> Result<(), Trouble> {

@@ -16,10 +16,10 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridge_envelope::{BatchRef, Gap, KeyRecord, Notice, Rewrap, RowPosition, WrapTo};
+use bridge_envelope::{BatchRef, Gap, Notice, RowPosition};
 use bridge_event::{At, IncarnationNumber, Kind, LogIndex, Sequence};
 use bridge_subscriber::{Unwatched, check, run};
-use bridge_suite::{Digest, Role, sha256};
+use bridge_suite::{Role, sha256};
 use running::{deliver, halted, ids, lines};
 use sender::{NOW, ORIGIN, Sender, Shape, key, line, micros, part, recipient, trust_with};
 use serde_json::Value;
@@ -158,30 +158,10 @@ fn a_changed_recipient_key_needs_a_rewrap() {
         subscriber
     };
     assert_eq!(halted(with_new_key(&sender), folder.path()), ["OPE010"]);
-    let version = &sender.streams[0].keys[0];
-    let frame = rewrap(&sender, version.record, &version.secret);
+    let frame = sender.rewrap(0, 0, ("health", "health-2"), micros(NOW));
     sender.send("govbridge.keys", &frame);
     deliver(with_new_key(&sender), folder.path(), 2).unwrap();
     assert_eq!(ids(&lines(folder.path())), [10]);
-}
-
-fn rewrap(sender: &Sender, record: Digest, secret: &bridge_suite::Secret) -> Vec<u8> {
-    let frame = sender.sent.iter().find(|frame| {
-        let tax = "tax".parse().unwrap();
-        KeyRecord::verify(frame, &*sender.trust, &tax)
-            .into_verified()
-            .is_ok_and(|found| found.digest() == record)
-    });
-    let record =
-        KeyRecord::verify(frame.unwrap(), &*sender.trust, &"tax".parse().unwrap()).into_verified().unwrap();
-    let (who, public) = ("health".parse().unwrap(), recipient("health-2").public());
-    let to = [WrapTo { recipient: &who, key: &public, seed: sha256(&[b"rewrap"]).0 }];
-    let terms = &record.content().terms;
-    Rewrap::new(&record, secret, &to, terms.contract, terms.valid_from, "a new key".to_owned())
-        .unwrap()
-        .sign(&[&sender.signing])
-        .unwrap()
-        .into_frame()
 }
 
 #[test]

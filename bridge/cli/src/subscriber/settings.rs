@@ -84,7 +84,6 @@ impl Settings {
             progress: folder.path(&self.progress),
             limits: self.limits,
             freshness_seconds: self.freshness_seconds,
-            listen: None,
             logs: self.log_urls.into_iter().map(|(origin, url)| (origin, address(url))).collect(),
         }
     }

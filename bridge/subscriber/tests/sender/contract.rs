@@ -32,10 +32,16 @@ pub(super) fn contract_text(dataset: &str) -> String {
             "\n[[column]]\nname = \"{name}\"\ntitle = \"{name}\"\nclass = \"general\"\n{section}"
         ));
     }
-    for (section, recipient) in [("amounts", "health"), ("amounts", "audit"), ("account", "audit")] {
+    // The school's grant begins after every key version of these tests has ended.
+    for (section, recipient, start) in [
+        ("amounts", "health", "2025"),
+        ("amounts", "audit", "2025"),
+        ("account", "audit", "2025"),
+        ("amounts", "school", "2035"),
+    ] {
         text.push_str(&format!(
             "\n[[grant]]\nsection = \"{section}\"\nrecipient = \"{recipient}\"\npurpose = \"test\"\nlegal_basis = \"test\"\n\
-             start = 2025-01-01T00:00:00Z\n"
+             start = {start}-01-01T00:00:00Z\n"
         ));
     }
     text

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use bridge_envelope::{
     Appended, BatchRef, Beacon, ClosedBy, Compression, ContractRecord, Entry, Fence, Head, Header, KeyRecord,
-    KeyTerms, KeyVersion, Mark, Place, RowPosition, SchemaFile, Sealed, Sealer, SectionDraft, SnapshotPart,
-    WrapTo, sign_beacon, sign_fence,
+    KeyTerms, KeyVersion, Mark, Place, Rewrap, RowPosition, SchemaFile, Sealed, Sealer, SectionDraft,
+    SnapshotPart, WrapTo, sign_beacon, sign_fence,
 };
 use bridge_event::{
     At, Cell, Change, Department, Epoch, Generation, IncarnationNumber, Kind, LogIndex, Offset, Operation,
@@ -482,6 +482,26 @@ impl Sender {
         self.publish(stream, &batch);
         let beacon = self.beacon(stream);
         self.publish(stream, &beacon);
+    }
+
+    /// The secret of a section's key version, wrapped for one more recipient key.
+    pub fn rewrap(
+        &self,
+        stream: usize,
+        section: usize,
+        (department, key): (&str, &str),
+        made: UnixMicros,
+    ) -> Vec<u8> {
+        let version = &self.streams[stream].keys[section];
+        let tax: Department = "tax".parse().unwrap();
+        let verified = |frame: &Vec<u8>| KeyRecord::verify(frame, &*self.trust, &tax).into_verified().ok();
+        let record = self.sent.iter().filter_map(verified).find(|record| record.digest() == version.record);
+        let (recipient, key) = (department.parse().unwrap(), recipient(key).public());
+        let to = [WrapTo { recipient: &recipient, key: &key, seed: seed(&format!("rewrap/{department}")) }];
+        let record = record.unwrap();
+        let contract = self.streams[stream].contract.digest();
+        let rewrap = Rewrap::new(&record, &version.secret, &to, contract, made, "a further key".to_owned());
+        rewrap.unwrap().sign(&[&self.signing]).unwrap().into_frame()
     }
 
     pub fn subscriber(
