@@ -1,9 +1,11 @@
 //! Whether a new contract may follow an old one without a barrier.
 //!
-//! The house's rule is narrower than Avro's: columns may be added when they are nullable, everything else that a reader
-//! of the old contract relies on stays. Grants, titles, classes, disclosure of grants' purposes and key renewal may
-//! change with any revision.
+//! The house's rule is narrower than Avro's: columns may be added when they are nullable, and a column that is no key may
+//! get a wider type or become nullable, because a value that the old type cannot hold stands in the source's own log
+//! already. Everything else that a reader of the old contract relies on stays. Grants, titles, classes, disclosure of
+//! grants' purposes and key renewal may change with any revision.
 
+use crate::column::{Column, ColumnType};
 use crate::contract::{Contract, Section, schema_file};
 use crate::problem::{CONTRACT_FILE, Code, Problem, Problems, shown};
 use apache_avro::Schema;
@@ -19,13 +21,31 @@ pub struct Addition {
     pub column: String,
 }
 
+/// A column that takes more values under a new contract: those of a wider type, or null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Widening {
+    /// Its section.
+    pub section: SectionName,
+    /// Its name.
+    pub column: String,
+    /// Its type before and now.
+    pub types: (ColumnType, ColumnType),
+    /// Whether it may be null now, and could not before.
+    pub nullable: bool,
+}
+
 /// How a new contract stands to an old one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compatibility {
     /// The rows have the same schemas.
     Same,
-    /// Nullable columns were added: a signed schema batch says so to readers.
-    Additions(Vec<Addition>),
+    /// Readers of the old rows find every column that they know.
+    Changes {
+        /// Nullable columns that were added.
+        additions: Vec<Addition>,
+        /// Columns that take more values.
+        widenings: Vec<Widening>,
+    },
     /// A reader of the old contract could not follow: a new dataset is needed.
     Refused(Problems),
 }
@@ -33,11 +53,14 @@ pub enum Compatibility {
 /// Whether `new` may follow `old`.
 pub fn compatible(old: &Contract, new: &Contract) -> Compatibility {
     let mut problems = Vec::new();
-    let mut additions = Vec::new();
+    let (mut additions, mut widenings) = (Vec::new(), Vec::new());
     check_identity(old, new, &mut problems);
     for section in old.sections() {
         match new.section(section.name()) {
-            Some(next) => check_section(section, next, &mut problems, &mut additions),
+            Some(next) => {
+                check_section(section, next, &mut problems, &mut additions);
+                widenings.extend(widened(section, next));
+            }
             None => problems.push(refusal(
                 CONTRACT_FILE,
                 "section",
@@ -53,10 +76,10 @@ pub fn compatible(old: &Contract, new: &Contract) -> Compatibility {
     }
     if !problems.is_empty() {
         Compatibility::Refused(Problems::new(problems))
-    } else if additions.is_empty() {
+    } else if additions.is_empty() && widenings.is_empty() {
         Compatibility::Same
     } else {
-        Compatibility::Additions(additions)
+        Compatibility::Changes { additions, widenings }
     }
 }
 
@@ -84,7 +107,10 @@ fn check_identity(old: &Contract, new: &Contract, problems: &mut Vec<Problem>) {
         let what = format!("it was {}, and is {}", shown(&was), shown(&is));
         problems.push(refusal(CONTRACT_FILE, field, what, "leave it as it was, or start a new dataset"));
     }
-    let changed = old.digest() != new.digest();
+    let schemas =
+        |contract: &Contract| contract.sections().iter().map(Section::schema_digest).collect::<Vec<_>>();
+    // The contract's digest does not cover the schemas' files, and readers know a contract by it.
+    let changed = old.digest() != new.digest() || schemas(old) != schemas(new);
     if changed && new.revision() <= old.revision() {
         let what = format!("the revision is {} after {}", new.revision(), old.revision());
         let remedy = format!("write revision = {}", old.revision().saturating_add(1));
@@ -103,10 +129,19 @@ fn check_section(old: &Section, new: &Section, problems: &mut Vec<Problem>, addi
                 let what = format!("the column {} is gone", shown(&column.name));
                 refuse("fields", what, "keep it in its section, or start a new dataset");
             }
-            Some(next) if (next.kind, next.nullable) != (column.kind, column.nullable) => {
+            Some(next) if column.nullable && !next.nullable => {
                 let what =
-                    format!("the column {} has another type, or another nullability", shown(&column.name));
-                refuse("fields", what, "leave its type, and add a new nullable column");
+                    format!("the column {} may be null in old rows, and no longer", shown(&column.name));
+                refuse("fields", what, "leave it nullable");
+            }
+            Some(next) if next.kind != column.kind && !holds_all(next.kind, column.kind) => {
+                let what = format!(
+                    "the column {} was {}, and {} does not hold all its values",
+                    shown(&column.name),
+                    column.kind,
+                    next.kind
+                );
+                refuse("fields", what, "leave its type or give it a wider one, or add a new nullable column");
             }
             Some(_) => {}
         }
@@ -137,6 +172,36 @@ fn check_section(old: &Section, new: &Section, problems: &mut Vec<Problem>, addi
     }
 }
 
+/// Whether a wider type has every value of a narrower one, in a form that is not another value's.
+fn holds_all(wider: ColumnType, narrower: ColumnType) -> bool {
+    use ColumnType as T;
+    matches!(
+        (narrower, wider),
+        (T::Int, T::Long)
+            | (T::Float, T::Double)
+            | (T::Boolean, T::Int | T::Long)
+            | (
+                T::Date | T::Time | T::Instant | T::Timestamp | T::UuidFixed | T::UuidText | T::Decimal,
+                T::String
+            )
+    )
+}
+
+/// The columns of a section that take more values than before.
+fn widened(old: &Section, new: &Section) -> Vec<Widening> {
+    let widening = |column: &Column| {
+        let next = new.columns().iter().find(|next| next.name == column.name)?;
+        let nullable = next.nullable && !column.nullable;
+        (nullable || next.kind != column.kind).then(|| Widening {
+            section: new.name().clone(),
+            column: column.name.clone(),
+            types: (column.kind, next.kind),
+            nullable,
+        })
+    };
+    old.columns().iter().filter_map(widening).collect()
+}
+
 fn named(section: &Section) -> impl Iterator<Item = &str> {
     section.columns().iter().map(|column| column.name.as_str())
 }
@@ -151,13 +216,27 @@ fn grouping<'a>(section: &'a Section, old: &Section) -> Vec<(&'a str, Vec<&'a st
     section.groups().iter().map(|group| (group.name.as_str(), columns(&group.columns))).collect()
 }
 
-/// Whether the Avro library can read rows of the old schema with the new one.
+/// Whether the Avro library can read rows of the old schema with the new one. A widened column counts as if it had always
+/// been so: batches are read by their own contracts, and Avro knows fewer wider types.
 fn avro_can_read(old: &Section, new: &Section) -> Result<(), String> {
-    let schema = |section: &Section| {
-        let text = std::str::from_utf8(section.schema_bytes()).map_err(|error| error.to_string())?;
-        Schema::parse_str(text).map_err(|error| error.to_string())
+    let parse = |section: &Section| -> Result<serde_json::Value, String> {
+        serde_json::from_slice(section.schema_bytes()).map_err(|error| error.to_string())
     };
-    match SchemaCompatibility::can_read(&schema(old)?, &schema(new)?) {
+    let (mut before, after) = (parse(old)?, parse(new)?);
+    let fields = |schema: &serde_json::Value| schema.get("fields").and_then(|f| f.as_array()).cloned();
+    for Widening { column, .. } in widened(old, new) {
+        let is =
+            |field: &serde_json::Value| field.get("name").and_then(|name| name.as_str()) == Some(&column);
+        let next = fields(&after).and_then(|fields| fields.into_iter().find(is));
+        let list = before.get_mut("fields").and_then(|fields| fields.as_array_mut());
+        if let (Some(next), Some(field)) =
+            (next, list.and_then(|list| list.iter_mut().find(|field| is(field))))
+        {
+            *field = next;
+        }
+    }
+    let schema = |value: &serde_json::Value| Schema::parse(value).map_err(|error| error.to_string());
+    match SchemaCompatibility::can_read(&schema(&before)?, &schema(&after)?) {
         Ok(AvroCompatibility::Full | AvroCompatibility::Partial) => Ok(()),
         Err(error) => Err(format!("Avro cannot read old rows with the new schema: {error}")),
     }

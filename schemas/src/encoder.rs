@@ -63,8 +63,8 @@ pub enum EncodeError {
     },
     /// A value of the right kind that is not one of the column's type.
     #[error(
-        "ENC005 column {column:?} of table {table} holds {seen}, and its type {kind} needs {needed}; correct the row \
-         at the source, or sign a new contract with a wider type"
+        "ENC005 column {column:?} of table {table} holds {seen}, and its type {kind} needs {needed}; sign a \
+         new revision of the contract with a type that holds it, and start again: the change waits"
     )]
     Value {
         /// The source's table.
@@ -80,8 +80,8 @@ pub enum EncodeError {
     },
     /// NULL where the contract allows none.
     #[error(
-        "ENC006 column {column:?} of table {table} is NULL, and the contract says that it never is; correct the row at \
-         the source, or sign a new contract where the column may be null"
+        "ENC006 column {column:?} of table {table} is NULL, and the contract says that it never is; sign a \
+         new revision of the contract where the column may be null, and start again: the change waits"
     )]
     Null {
         /// The source's table.

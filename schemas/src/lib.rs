@@ -36,7 +36,7 @@ mod wire;
 
 pub use audience::{Audience, SectionView, View};
 pub use column::{Class, Column, ColumnType};
-pub use compatibility::{Addition, Compatibility, compatible};
+pub use compatibility::{Addition, Compatibility, Widening, compatible};
 pub use contract::{
     Compression, Contract, ContractFiles, FILES_BYTES_MAX, GRANTS_MAX, GROUPS_MAX, Grant, Group,
     SECTIONS_MAX, Section,

@@ -35,15 +35,16 @@ fn files(value: &Value) -> ContractFiles {
 }
 
 /// Reads the contract, and sees whether it may follow the one before.
-fn judged(vector: &Value) -> Result<Vec<(String, String)>, Problems> {
+fn judged(vector: &Value) -> Result<[Vec<(String, String)>; 2], Problems> {
     let contract = Contract::parse(&files(&vector["files"]))?;
-    let Some(before) = vector.get("before") else { return Ok(Vec::new()) };
+    let Some(before) = vector.get("before") else { return Ok([Vec::new(), Vec::new()]) };
     let before = Contract::parse(&files(before)).unwrap();
     match compatible(&before, &contract) {
-        Compatibility::Same => Ok(Vec::new()),
-        Compatibility::Additions(added) => {
-            Ok(added.into_iter().map(|a| (a.section.to_string(), a.column)).collect())
-        }
+        Compatibility::Same => Ok([Vec::new(), Vec::new()]),
+        Compatibility::Changes { additions, widenings } => Ok([
+            additions.into_iter().map(|a| (a.section.to_string(), a.column)).collect(),
+            widenings.into_iter().map(|w| (w.section.to_string(), w.column)).collect(),
+        ]),
         Compatibility::Refused(problems) => Err(problems),
     }
 }
@@ -62,12 +63,12 @@ fn each_vector_is_judged_as_it_says() {
             continue;
         }
         match (judged(&vector), vector.get("problem")) {
-            (Ok(additions), None) => {
-                let expected: Vec<(String, String)> = vector
-                    .get("additions")
-                    .map(|list| serde_json::from_value(list.clone()).unwrap())
-                    .unwrap_or_default();
-                assert_eq!(additions, expected, "{name}");
+            (Ok(changes), None) => {
+                let listed = |name: &str| -> Vec<(String, String)> {
+                    let list = vector.get(name).map(|list| serde_json::from_value(list.clone()).unwrap());
+                    list.unwrap_or_default()
+                };
+                assert_eq!(changes, [listed("additions"), listed("widenings")], "{name}");
             }
             (Ok(_), Some(problem)) => wrong.push(format!("{name}: accepted, expected {problem}")),
             (Err(problems), None) => wrong.push(format!("{name}: {problems}")),

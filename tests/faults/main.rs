@@ -14,6 +14,7 @@
     reason = "a test ends by panicking, and nobody is outside of it"
 )]
 
+mod amended;
 mod keys;
 mod kills;
 mod liar;

@@ -3,7 +3,8 @@
 use crate::exit::{Exit, Refusal};
 use crate::output;
 use schemas::{
-    CONTRACT_FILE, Compatibility, Contract, ContractFiles, FILES_BYTES_MAX, Problem, Problems, compatible,
+    CONTRACT_FILE, Compatibility, Contract, ContractFiles, FILES_BYTES_MAX, Problem, Problems, Widening,
+    compatible,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -130,9 +131,13 @@ fn follow(reads: &mut [Read], old: &Path) -> anyhow::Result<()> {
     let Ok(new) = &read.contract else { return Ok(()) };
     match compatible(&old, new) {
         Compatibility::Same => output::say("The rows keep their schemas."),
-        Compatibility::Additions(additions) => {
+        Compatibility::Changes { additions, widenings } => {
             for addition in additions {
                 output::say(&format!("Section {} gets the column {}.", addition.section, addition.column));
+            }
+            for Widening { section, column, types: (was, is), nullable } in widenings {
+                let null = if nullable { ", and may be null" } else { "" };
+                output::say(&format!("Section {section}: the column {column} was {was}, and is {is}{null}."));
             }
         }
         Compatibility::Refused(problems) => read.contract = Err(problems),

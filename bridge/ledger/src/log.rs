@@ -292,6 +292,13 @@ impl Log {
         self.heads.incarnation
     }
 
+    /// Where the entries stand that are appended once: contract, incarnation and trust entries, the newest first.
+    pub fn records(&self) -> Vec<LogIndex> {
+        let mut indexes: Vec<LogIndex> = self.heads.records.values().copied().collect();
+        indexes.sort_unstable_by_key(|index| std::cmp::Reverse(*index));
+        indexes
+    }
+
     /// Where an entry stands that is appended once: a contract, incarnation or trust entry, by its exact bytes.
     pub fn index_of(&self, entry: &[u8]) -> Option<LogIndex> {
         self.heads.records.get(&leaf_hash(entry)).copied()

@@ -82,12 +82,12 @@ pub enum ConnectorError {
         /// The stream's last commit.
         held: u64,
     },
-    /// A contract is not what the configuration says.
+    /// A contract may not follow the one that the log has.
     #[error("STA023: contract {contract}: {what}")]
     Contract {
         /// The dataset.
         contract: String,
-        /// What does not fit, and what to do.
+        /// Why not, and what to do.
         what: String,
     },
     /// The sequences of a stream are used up.

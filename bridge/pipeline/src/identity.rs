@@ -10,6 +10,7 @@ use bridge_kafka::Properties;
 use bridge_kafka::topics::{self, Checked, Created, Plan as TopicPlan, TopicError};
 use bridge_ledger::Log;
 use bridge_suite::Digest;
+use schemas::{Compatibility, Contract, ContractFiles, compatible};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -126,7 +127,11 @@ fn describe(incarnation: &Incarnation) -> String {
 /// The contracts' records, each in the log; the sealing thread publishes them before its first batch.
 pub(crate) fn contracts(connector: &Connector, log: &Mutex<Log>) -> Result<Vec<Signed<ContractRecord>>, End> {
     let mut records = Vec::new();
+    let before = newest_contracts(&held(log))?;
     for promise in &connector.promises {
+        if let Some(before) = before.iter().find(|before| before.dataset() == promise.contract.dataset()) {
+            follows(before, &promise.contract)?;
+        }
         let schemas = promise
             .contract
             .sections()
@@ -142,6 +147,46 @@ pub(crate) fn contracts(connector: &Connector, log: &Mutex<Log>) -> Result<Vec<S
         records.push(record);
     }
     Ok(records)
+}
+
+/// The newest contract of each dataset in the log.
+fn newest_contracts(log: &Log) -> Result<Vec<Contract>, End> {
+    let mut newest: Vec<Contract> = Vec::new();
+    for index in log.records() {
+        let bytes = log.entry(index).map_err(|error| End::Halt(error.into()))?;
+        let Ok(Entry::Contract(frame)) = Entry::decode(&bytes) else { continue };
+        let Ok(Frame::Contract(record)) = Frame::parse(&frame) else {
+            return Err(End::defect(format!("entry {index} holds no contract record")));
+        };
+        let record = &record.content;
+        let schemas = record.schemas.iter().map(|file| (file.section.as_str(), file.content.as_slice()));
+        let files = ContractFiles::of_record(&record.contract, schemas);
+        let contract = Contract::parse(&files)
+            .map_err(|problems| End::defect(format!("entry {index} holds a broken contract: {problems}")))?;
+        if newest.iter().all(|one| one.dataset() != contract.dataset()) {
+            newest.push(contract);
+        }
+    }
+    Ok(newest)
+}
+
+/// A contract that may not follow the one before it is refused before anything is sent under it: readers know a contract
+/// by its digest, and keep the first that they have read.
+fn follows(before: &Contract, contract: &Contract) -> Result<(), End> {
+    let refused =
+        |what: String| End::Halt(ConnectorError::Contract { contract: contract.dataset().to_string(), what });
+    match compatible(before, contract) {
+        Compatibility::Same => Ok(()),
+        Compatibility::Changes { additions, widenings } => {
+            let (dataset, revision) = (contract.dataset(), contract.revision());
+            tracing::info!(%dataset, revision, added = additions.len(), widened = widenings.len(), "the contract was amended");
+            Ok(())
+        }
+        Compatibility::Refused(problems) => Err(refused(format!(
+            "it may not follow revision {}, which is the newest in the log: {problems}",
+            before.revision()
+        ))),
+    }
 }
 
 /// The trust file in force is on record: a reader of the log knows by which one the connector worked.

@@ -397,16 +397,56 @@ def check(files: dict[str, bytes]) -> tuple[Contract | None, list[Problem]]:
     return contract, reader.problems
 
 
-def follow(before: Contract, after: Contract) -> tuple[list[tuple[str, str]], list[Problem]]:
-    """The added columns, and why `after` may not follow `before` (CON015)."""
+WIDER = {
+    "int": {"long"},
+    "float": {"double"},
+    "boolean": {"int", "long"},
+    **{
+        kind: {"string"}
+        for kind in (
+            "date",
+            "time-micros",
+            "timestamp-micros",
+            "local-timestamp-micros",
+            "uuid",
+            "govbridge.decimal",
+        )
+    },
+}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Columns by section and name: those that a contract adds, and those that take more values under it."""
+
+    additions: list[tuple[str, str]]
+    widenings: list[tuple[str, str]]
+
+
+def _widens(old: Column, new: Column) -> bool:
+    """Whether the new column takes every value of the old one."""
+
+    def kind(column: Column) -> Any:
+        return column.type["logicalType"] if isinstance(column.type, dict) else column.type
+
+    wider = old.type == new.type or kind(new) in WIDER.get(kind(old), set())
+    return wider and (new.nullable or not old.nullable)
+
+
+def follow(before: Contract, after: Contract) -> tuple[Changes, list[Problem]]:
+    """The added columns and the widened ones, and why `after` may not follow `before` (CON015)."""
     problems: list[Problem] = []
     additions: list[tuple[str, str]] = []
+    widenings: list[tuple[str, str]] = []
+    changes = Changes(additions, widenings)
 
     def differ(field: str, file: str = CONTRACT) -> None:
         problems.append(Problem("CON015", file, field))
 
     old, new = before.content, after.content
-    if new["revision"] <= old["revision"] and before.digest != after.digest:
+    schemas = [[section.schema for section in contract.sections] for contract in (before, after)]
+    changed = before.digest != after.digest or schemas[0] != schemas[1]
+    if changed and new["revision"] <= old["revision"]:
         differ("revision")
     for field in ("department", "dataset", "origin", "partitions", "suite"):
         if old[field] != new[field]:
@@ -416,20 +456,25 @@ def follow(before: Contract, after: Contract) -> tuple[list[tuple[str, str]], li
             differ(f"source.{field}")
     if [s.name for s in before.sections] != [s.name for s in after.sections]:
         differ("section")
-        return additions, problems
+        return changes, problems
     for section in before.sections:
         later, file = after.section(section.name), f"{section.name}.avsc"
         kept = {field.name: field for field in before.fields[section.name]}
         added = [field for field in after.fields[section.name] if field.name not in kept]
         same = [field.column for field in after.fields[section.name] if field.name in kept]
-        moved = same != [field.column for field in kept.values()]
+        was = [field.column for field in kept.values()]
+        keys = [column.name for column in section.keys]
+        moved = [column.name for column in same] != [column.name for column in was]
+        other = [(o, n) for o, n in zip(was, same, strict=False) if o != n]
+        moved |= any(o.name in keys or not _widens(o, n) for o, n in other)
         if moved or any(not field.column.nullable or not field.has_default for field in added):
             differ("fields", file)
         additions += [(section.name, field.name) for field in added]
+        widenings += [(section.name, o.name) for o, _ in other]
         groups = _groups(later)
         if any(groups.get(name) != group for name, group in _groups(section).items() if name in groups):
             differ("section.group")
-    return additions, problems
+    return changes, problems
 
 
 def _groups(section: Section) -> dict[str, str | None]:

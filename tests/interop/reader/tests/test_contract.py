@@ -61,10 +61,11 @@ def test_a_contract_has_the_one_problem(name: str) -> None:
 @pytest.mark.parametrize("name", FOLLOWS)
 def test_a_contract_follows_or_does_not(name: str) -> None:
     case = expectation("contract", name)
-    additions, problems = contract.follow(valid(case["before"]), valid(case["files"]))
+    changes, problems = contract.follow(valid(case["before"]), valid(case["files"]))
     if "problem" not in case:
         assert problems == []
-        assert [list(addition) for addition in additions] == case["additions"]
+        assert [list(one) for one in changes.additions] == case.get("additions", [])
+        assert [list(one) for one in changes.widenings] == case.get("widenings", [])
         return
     wanted = case["problem"]
     assert [(p.code, p.file, p.field) for p in problems] == [
