@@ -199,6 +199,18 @@ impl TileReader {
         })
     }
 
+    /// The leaf hashes of one tile of the lowest level, from the entry 256 times `tile` on: at most 256. `size` is that of a
+    /// published checkpoint.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; APP021 when the tile is beyond the tree.
+    pub fn leaves(&self, tile: u64, size: u64) -> Result<Vec<Digest>, ReadError> {
+        let beyond = || ReadError::Missing { place: format!("tile {tile} of a tree of {size} entries") };
+        let tile = Tile::holding(0, tile.saturating_mul(u64::from(TILE_WIDTH)), size).ok_or_else(beyond)?;
+        let content = self.tile(&tile)?;
+        tile.hashes(&content).map_err(|error| self.malformed(&tile.path(), &error))
+    }
+
     /// A tile's content; the beginning of the full tile when the log no longer has the partial one.
     fn tile(&self, tile: &Tile) -> Result<Vec<u8>, ReadError> {
         let path = tile.path();

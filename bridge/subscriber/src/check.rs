@@ -27,6 +27,9 @@ const ENTRIES_MAX: u64 = 1 << 20;
 /// Entries of one step of that search: one bundle.
 const STEP: u64 = 256;
 
+/// How long a search for records in a log's tiles may take: some million entries.
+const SEARCH: Duration = Duration::from_secs(120);
+
 /// What a check found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -149,8 +152,33 @@ impl Flow {
         }
         for index in 0..self.sources.len() {
             found.extend(self.compare_with_log(index));
+            found.extend(self.look_up_records(index));
         }
         found.into_iter().try_for_each(|found| self.report(found))
+    }
+
+    /// Looks for the entries of all records that proven batches use.
+    fn look_up_records(&mut self, index: usize) -> Vec<Found> {
+        let Some(source) = self.sources.get_mut(index) else { return Vec::new() };
+        let log = source.log.as_ref();
+        for lane in source.members.iter().filter_map(|index| self.lanes.get(*index)) {
+            for used in lane.uses.values() {
+                // What no beacon has proven yet may not be under a checkpoint yet either.
+                let Some(before) = used.before else { continue };
+                source.on_record.level(&used.record, before, Level::Logged, log);
+            }
+        }
+        let deadline = Instant::now() + SEARCH;
+        let mut found = Vec::new();
+        while !source.on_record.is_done() && Instant::now() < deadline {
+            found.extend(source.on_record.go_on(log, deadline));
+        }
+        let unknown = source.on_record.unknown();
+        if !unknown.is_empty() {
+            let what = format!("the log could not be asked for the entries of {}", unknown.join(", "));
+            found.push(Found::drop("VER075", what));
+        }
+        found.into_iter().map(|found| Found { place: source.origin.to_string(), ..found }).collect()
     }
 
     fn compare_with_log(&mut self, index: usize) -> Vec<Found> {

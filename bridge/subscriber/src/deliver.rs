@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bridge_envelope::{Header, Notice, SectionBlock, Verified};
-use bridge_event::{IncarnationNumber, Kind, Operation, Rows, StreamId};
+use bridge_event::{IncarnationNumber, Kind, Operation, Rows, Sequence, StreamId};
 use schemas::{ReadRow, SectionReader};
 
 use crate::flow::{Flow, Trouble};
 use crate::json::{self, BatchWords, Commit};
 use crate::keys::SectionKey;
-use crate::lane::{Accepted, Lane, Released};
+use crate::lane::{Accepted, Lane, Released, Use};
 use crate::merge::{Merge, Out, Resolved, Turn};
+use crate::on_record::Record;
 use crate::progress::{Progress, SinkProgress, SourceProgress, Unfinished};
 use crate::promise::Promise;
 use crate::records::Kept;
@@ -57,12 +58,13 @@ impl Flow {
 
     fn release(&mut self, index: usize, accepted: &Accepted, level: Level) -> Result<(), Trouble> {
         let header = accepted.batch.header();
-        let sections = self.open(&accepted.batch, &accepted.promise)?;
+        let (sections, entries) = self.open(&accepted.batch, &accepted.promise)?;
         self.reach(Point::AfterOpen)?;
+        let records = self.level_of_records(index, header.sequence, level, entries);
         let Some(lane) = self.lanes.get(index) else { return Ok(()) };
         let sequence = i64::try_from(header.sequence.0).unwrap_or(i64::MAX);
         self.metrics.sequence.with_label_values(&[&header.stream.to_string()]).set(sequence);
-        let words = words(lane, &accepted.batch, level, &sections);
+        let words = words(lane, &accepted.batch, (level, records), &sections);
         if self.settings.mode == Mode::Stream {
             self.emit(index, &accepted.batch, &sections, &words)?;
             if let Some(lane) = self.lanes.get_mut(index) {
@@ -76,10 +78,13 @@ impl Flow {
     }
 
     /// Opens every section that the department may open, after the key record of each was checked.
-    fn open(&mut self, batch: &Verified, promise: &Promise) -> Result<Vec<Section>, Trouble> {
+    /// Gives the entries of the batch's contract and key records as well.
+    fn open(&mut self, batch: &Verified, promise: &Promise) -> Result<(Vec<Section>, Vec<Record>), Trouble> {
         let mut sections = Vec::new();
+        let mut entries = vec![promise.entry.clone()];
         for (number, block) in batch.blocks().enumerate() {
             let key = self.section_key(batch, block, promise)?;
+            entries.push(key.entry().clone());
             let (Some(version), Some(reader)) = (key.version(), promise.reader(&block.name)) else {
                 continue;
             };
@@ -89,7 +94,32 @@ impl Flow {
             self.metrics.sections.inc();
             sections.push(Section { reader: Arc::clone(reader), rows: opened.into_rows() });
         }
-        Ok(sections)
+        Ok((sections, entries))
+    }
+
+    /// How well the contract and the key records of a batch are known: as the log's own, or by their signatures alone.
+    fn level_of_records(
+        &mut self,
+        index: usize,
+        sequence: Sequence,
+        level: Level,
+        entries: Vec<Record>,
+    ) -> Level {
+        let Some(lane) = self.lanes.get_mut(index) else { return Level::Signed };
+        if self.delivery.is_none() {
+            // A check reads on before anything is proven; the log is asked at its end.
+            for record in entries {
+                lane.uses.entry(record.leaf).or_insert(Use { record, sequence, before: None });
+            }
+            return Level::Signed;
+        }
+        let (Some(before), Some(source)) = (lane.proven_at(sequence), self.sources.get_mut(lane.source))
+        else {
+            return Level::Signed;
+        };
+        let log = source.log.as_ref();
+        let levels = entries.iter().map(|record| source.on_record.level(record, before, level, log));
+        levels.min().unwrap_or(level)
     }
 
     fn section_key(
@@ -434,7 +464,12 @@ fn stream_words(stream: &StreamId) -> String {
     )
 }
 
-fn words(lane: &Lane, batch: &Verified, level: Level, sections: &[Section]) -> BatchWords {
+fn words(
+    lane: &Lane,
+    batch: &Verified,
+    (level, records): (Level, Level),
+    sections: &[Section],
+) -> BatchWords {
     let header = batch.header();
     let names: Vec<String> =
         sections.iter().map(|section| json::quote(section.reader.name().as_str())).collect();
@@ -447,7 +482,7 @@ fn words(lane: &Lane, batch: &Verified, level: Level, sections: &[Section]) -> B
             header.incarnation
         ),
         provenance: format!(
-            "\"origin\":{},\"stream\":{},\"epoch\":{},\"sequence\":{},\"batch\":\"{}\",\"contract\":\"{}\",\"level\":\"{level}\",\
+            "\"origin\":{},\"stream\":{},\"epoch\":{},\"sequence\":{},\"batch\":\"{}\",\"contract\":\"{}\",\"level\":\"{level}\",\"records\":\"{records}\",\
              \"started\":{{\"at\":{},\"after_sequence\":{after}}}",
             json::quote(header.origin.as_str()),
             json::quote(&header.stream.to_string()),

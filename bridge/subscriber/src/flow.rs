@@ -23,6 +23,7 @@ use crate::keys::Keys;
 use crate::lane::Lane;
 use crate::merge::Merge;
 use crate::metrics::Metrics;
+use crate::on_record::OnRecord;
 use crate::progress::{ProgressFile, StreamProgress};
 use crate::records::Records;
 use crate::settings::{Mode, Settings};
@@ -34,6 +35,9 @@ const FINDINGS_MAX: usize = 10_000;
 
 /// How often the same trouble with the broker is told.
 const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a search in a log's tiles may hold up the delivery, each second.
+const SEARCH: Duration = Duration::from_millis(100);
 
 /// How often a progress is written when only offsets moved.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -90,6 +94,8 @@ pub(crate) struct Source {
     pub(crate) judge: Judge,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) log: Option<TileReader>,
+    /// Which key records and contracts stand in the log.
+    pub(crate) on_record: OnRecord,
     /// Mode `source` only.
     pub(crate) merge: Option<Merge<Line>>,
     /// Lanes, in the order of the merge's streams.
@@ -339,6 +345,7 @@ impl Flow {
             }
             self.look_at_beacons()?;
             self.look_at_logs()?;
+            self.look_for_records()?;
         }
         Ok(())
     }
@@ -401,6 +408,16 @@ impl Flow {
             }
         }
         Ok(())
+    }
+
+    /// Goes on looking for entries of key records and contracts that were not near the batches that use them.
+    fn look_for_records(&mut self) -> Result<(), Trouble> {
+        let mut told = Vec::new();
+        for source in &mut self.sources {
+            let found = source.on_record.go_on(source.log.as_ref(), Instant::now() + SEARCH);
+            told.extend(found.into_iter().map(|found| Found { place: source.origin.to_string(), ..found }));
+        }
+        told.into_iter().try_for_each(|found| self.report(found))
     }
 
     /// Tells once when a stream's beacons have become stale, and when they are fresh again.

@@ -10,6 +10,7 @@ use bridge_trust::Trust;
 use crate::Found;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::on_record::Record;
 use crate::promise::Promise;
 use crate::records::{Kept, KeptRewrap, OriginSigners, Records};
 
@@ -25,6 +26,7 @@ pub(crate) struct Keys {
 #[derive(Debug)]
 struct Known {
     record: Arc<Attested<KeyRecord>>,
+    entry: Record,
     version: Version,
 }
 
@@ -42,6 +44,11 @@ enum Version {
 pub(crate) struct SectionKey(Arc<Known>);
 
 impl SectionKey {
+    /// The log entry of its record.
+    pub(crate) fn entry(&self) -> &Record {
+        &self.0.entry
+    }
+
     /// The secret; `None` when the department has no grant.
     pub(crate) fn version(&self) -> Option<&KeyVersion> {
         match &self.0.version {
@@ -106,7 +113,7 @@ impl Keys {
             false => None,
         };
         let version = version.map_or(Version::NotWrapped { rewraps: records.rewraps() }, Version::Wrapped);
-        let known = Arc::new(Known { record: Arc::clone(record), version });
+        let known = Arc::new(Known { record: Arc::clone(record), entry: kept.entry.clone(), version });
         self.known.keep(block.key_record, Arc::clone(&known));
         Ok(SectionKey(known))
     }

@@ -6,7 +6,7 @@
 //!   | merge          |  their level            |  ran out: digests only            |
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bridge_chain::{Machine, Place, State};
@@ -17,6 +17,7 @@ use bridge_trust::Validity;
 
 use crate::freshness::Seen;
 use crate::merge::Resolved;
+use crate::on_record::Record;
 use crate::progress::{Started, StreamProgress, Unfinished};
 use crate::promise::Promise;
 use crate::{Found, Level};
@@ -57,6 +58,15 @@ struct SignerRun {
     last: Sequence,
 }
 
+/// The first batch of a stream that uses a record.
+#[derive(Debug)]
+pub(crate) struct Use {
+    pub(crate) record: Record,
+    pub(crate) sequence: Sequence,
+    /// The log index that the batch has at most, once it is proven.
+    pub(crate) before: Option<u64>,
+}
+
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -73,6 +83,8 @@ pub(crate) struct Lane {
     pub(crate) unfinished: Option<Unfinished>,
     /// Nothing more is read: only check mode goes on beside a stream that halted.
     pub(crate) halted: bool,
+    /// Check mode: the records that batches use.
+    pub(crate) uses: BTreeMap<Digest, Use>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// Covered up to here, at least at the level.
@@ -120,6 +132,7 @@ impl Lane {
             seen: None,
             unfinished: None,
             halted: false,
+            uses: BTreeMap::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             logged: None,
@@ -278,10 +291,18 @@ impl Lane {
         self.proven.back().map(|(_, index)| *index).or(self.proven_before)
     }
 
+    /// The log index of the first proven entry at or after a sequence: the sequence's own, or a later one.
+    pub(crate) fn proven_at(&self, sequence: Sequence) -> Option<u64> {
+        self.proven.iter().find(|(proven, _)| *proven >= sequence).map(|(_, index)| *index)
+    }
+
     /// An entry was proven at this log index.
     pub(crate) fn prove(&mut self, sequence: Sequence, index: u64) {
         if self.proven.back().is_none_or(|(last, _)| sequence > *last) {
             self.proven.push_back((sequence, index));
+        }
+        for used in self.uses.values_mut().filter(|used| used.sequence <= sequence) {
+            used.before.get_or_insert(index);
         }
         // Only the last one at or before `done` is needed for a restart.
         let done = self.done.state.head.map(|(sequence, _)| sequence);

@@ -36,6 +36,7 @@ mod lane;
 mod memory;
 mod merge;
 mod metrics;
+mod on_record;
 mod probe;
 mod progress;
 mod promise;

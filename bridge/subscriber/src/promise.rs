@@ -7,20 +7,23 @@ use bridge_event::SectionName;
 use schemas::{Contract, SectionReader};
 
 use crate::Found;
+use crate::on_record::Record;
 
 /// A contract that its department signed, with a reader for each section.
 #[derive(Debug)]
 pub(crate) struct Promise {
     pub(crate) contract: Contract,
     readers: Vec<Arc<SectionReader>>,
+    /// The contract record's log entry.
+    pub(crate) entry: Record,
 }
 
 impl Promise {
-    pub(crate) fn new(contract: Contract) -> Promise {
+    pub(crate) fn new(contract: Contract, entry: Record) -> Promise {
         let reader =
             |section: &schemas::Section| SectionReader::new(&contract, section.name()).ok().map(Arc::new);
         let readers = contract.sections().iter().filter_map(reader).collect();
-        Promise { contract, readers }
+        Promise { contract, readers, entry }
     }
 
     /// The bytes of the contract and its schemas.

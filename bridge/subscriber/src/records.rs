@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridge_envelope::{Attested, ContractRecord, Frame, KeyRecord, Rewrap, Signers};
+use bridge_envelope::{Attested, ContractRecord, Entry, Frame, KeyRecord, Rewrap, Signers};
 use bridge_event::{Department, Offset, Origin, Partition};
 use bridge_kafka::{FetchError, Fetched, Fetcher, Properties, Reading, topics};
 use bridge_suite::{Algorithm, Digest, KeyId, PublicKey, sha256};
@@ -18,6 +18,7 @@ use schemas::{Contract, ContractFiles};
 use crate::finding::of_verdict;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::on_record::Record;
 use crate::promise::Promise;
 use crate::settings::{Settings, Subscribed};
 use crate::{Found, RunError};
@@ -58,6 +59,8 @@ impl Signers for OriginSigners<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) record: Arc<Attested<KeyRecord>>,
+    /// Its log entry.
+    pub(crate) entry: Record,
     pub(crate) rewraps: Vec<KeptRewrap>,
 }
 
@@ -346,8 +349,11 @@ impl Records {
     /// A record of the same digest says the same: the first one stays, with its rewraps.
     fn keep_key(&mut self, attested: Attested<KeyRecord>) {
         let digest = attested.digest();
+        // Every frame that verifies is short enough for an entry.
+        let Ok(entry) = Entry::KeyRecord(attested.frame().to_vec()).encode() else { return };
         if self.kept(&digest).is_none() {
-            self.hold(digest, Kept { record: Arc::new(attested), rewraps: Vec::new() });
+            let entry = Record::new(&entry, format!("key record {digest}"));
+            self.hold(digest, Kept { record: Arc::new(attested), entry, rewraps: Vec::new() });
         }
     }
 
@@ -421,7 +427,9 @@ impl Records {
         if ContractRecord::verify(bytes, &signers, department).into_verified().is_err() {
             return Err(format!("the contract was not signed with a key for its log {origin}"));
         }
-        Ok(Some((dataset, Promise::new(contract))))
+        let what = format!("the record of contract {}", contract.digest());
+        let entry = Entry::Contract(bytes.to_vec()).encode().map_err(|error| error.to_string())?;
+        Ok(Some((dataset, Promise::new(contract, Record::new(&entry, what)))))
     }
 
     fn origins_of(&self, department: &Department) -> Vec<Origin> {

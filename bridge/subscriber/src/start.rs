@@ -16,6 +16,7 @@ use crate::checkpoints::Checkpoints;
 use crate::flow::{Flow, Source};
 use crate::lane::Lane;
 use crate::merge::{Merge, Turn};
+use crate::on_record::OnRecord;
 use crate::progress::{Progress, Started, StreamProgress};
 use crate::records::OriginSigners;
 use crate::settings::{Mode, Start, Subscribed};
@@ -149,6 +150,7 @@ impl Flow {
             judge,
             checkpoints,
             log: reader,
+            on_record: OnRecord::new(&self.metrics),
             merge: None,
             members: Vec::new(),
         })

@@ -244,6 +244,7 @@ impl Flow {
             Ok(told) => found.extend(told),
             Err(conflict) => return Err(self.conflict(*conflict)),
         }
+        source.on_record.observe(&proven.under);
         let sequence = proven.entry.sequence;
         // A batch from before what is at hand was delivered or covered before.
         let Some(accepted) = lane.accepted(sequence) else { return Ok(found) };

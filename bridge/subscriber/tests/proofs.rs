@@ -81,7 +81,7 @@ fn two_roots_of_one_size_halt_and_both_are_kept() {
     assert_eq!(halted(sender.subscriber("health", folder.path(), &unchanged), folder.path()), ["VER073"]);
     for side in ["remembered", "other"] {
         let kept =
-            std::fs::read_to_string(folder.path().join(format!("progress/conflict-2-{side}.txt"))).unwrap();
+            std::fs::read_to_string(folder.path().join(format!("progress/conflict-5-{side}.txt"))).unwrap();
         assert!(kept.starts_with(ORIGIN));
     }
 }
@@ -111,7 +111,7 @@ fn a_key_that_signed_after_its_end_halts() {
     let mut sender = Sender::new(&["payments"]);
     sender.trust = trust_with(|draft| {
         let signing = line(Role::Signing, "signing", "tax");
-        draft.end_signing(&"tax".parse().unwrap(), &signing, LogIndex(2)).unwrap();
+        draft.end_signing(&"tax".parse().unwrap(), &signing, LogIndex(5)).unwrap();
     });
     sender.transact(0, &[part(1, &[10])]);
     let folder = tempfile::tempdir().unwrap();

@@ -11,13 +11,15 @@
 mod running;
 mod sender;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bridge_subscriber::{Interrupted, Point, Probe, run};
-use running::{LIMIT, deliver, ids, lines};
-use sender::{NOW, Sender, micros, part};
+use bridge_subscriber::{Interrupted, Point, Probe, check, run};
+use bridge_tlog::Tile;
+use running::{LIMIT, deliver, halted, ids, lines};
+use sender::{NOW, ORIGIN, Sender, micros, part};
 use serde_json::Value;
 
 fn unchanged(_: &mut Value) {}
@@ -89,4 +91,78 @@ fn records_that_had_to_go_for_lack_of_room_are_read_again() {
     let mut delivered = ids(&lines(folder.path()));
     delivered.sort_unstable();
     assert_eq!(delivered, [1, 2, 101, 102]);
+}
+
+fn reading(log: &std::path::Path) -> impl Fn(&mut Value) + use<> {
+    let address = log.display().to_string();
+    move |settings| settings["logs"] = serde_json::json!({ ORIGIN: address })
+}
+
+/// What the rows say of their records.
+fn records(folder: &std::path::Path) -> Vec<String> {
+    let of = |line: &Value| line["provenance"]["records"].as_str().map(str::to_owned);
+    lines(folder).iter().filter_map(of).collect()
+}
+
+#[test]
+fn records_that_stand_in_the_log_are_as_well_known_as_the_batch() {
+    let mut sender = Sender::new(&["payments"]);
+    sender.transact(0, &[part(1, &[10])]);
+    let (folder, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sender.write_log(log.path());
+    deliver(sender.subscriber("health", folder.path(), &reading(log.path())), folder.path(), 2).unwrap();
+    assert_eq!(records(folder.path()), ["witnessed"]);
+    let report = check(sender.subscriber("health", folder.path(), &reading(log.path()))).unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+}
+
+#[test]
+fn a_log_that_does_not_answer_stops_nothing_and_each_row_says_so() {
+    let mut sender = Sender::new(&["payments"]);
+    sender.transact(0, &[part(1, &[10])]);
+    let (folder, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    deliver(sender.subscriber("health", folder.path(), &reading(log.path())), folder.path(), 2).unwrap();
+    sender.transact(0, &[part(2, &[20])]);
+    sender.write_log(log.path());
+    deliver(sender.subscriber("health", folder.path(), &reading(log.path())), folder.path(), 4).unwrap();
+    let rows = lines(folder.path());
+    assert_eq!((ids(&rows), rows[0]["provenance"]["level"].as_str()), (vec![10, 20], Some("witnessed")));
+    assert_eq!(records(folder.path()), ["signed", "witnessed"]);
+}
+
+#[test]
+fn a_record_that_is_not_in_the_log_before_its_first_batch_halts() {
+    // The contract, the key records of both sections; one that comes after its batch.
+    for (missing, late) in [(1, false), (2, false), (3, false), (2, true)] {
+        let mut sender = Sender::new(&["payments"]);
+        let entry = std::mem::replace(&mut sender.entries[missing], b"\x00another".to_vec());
+        sender.transact(0, &[part(1, &[10])]);
+        let (folder, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        if late {
+            sender.entries.push(entry);
+            sender.transact(0, &[part(2, &[20])]);
+        }
+        sender.write_log(log.path());
+        let subscriber = sender.subscriber("health", folder.path(), &reading(log.path()));
+        assert_eq!(halted(subscriber, folder.path()), ["VER065"], "{missing} {late}");
+        assert!(records(folder.path()).iter().all(|word| word == "signed"), "its rows never said more");
+        let report = check(sender.subscriber("health", folder.path(), &reading(log.path()))).unwrap();
+        assert!(report.has("VER065"), "{:?}", report.findings);
+    }
+}
+
+#[test]
+fn changed_tiles_accuse_nobody_of_a_missing_record() {
+    let mut sender = Sender::new(&["payments"]);
+    sender.transact(0, &[part(1, &[10])]);
+    let (folder, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sender.write_log(log.path());
+    let tile = log.path().join(Tile::new(0, 0, u16::try_from(sender.entries.len()).unwrap()).unwrap().path());
+    let mut lie = std::fs::read(&tile).unwrap();
+    lie[2 * 32] ^= 1;
+    std::fs::File::create(&tile).unwrap().write_all(&lie).unwrap();
+    let report = check(sender.subscriber("health", folder.path(), &reading(log.path()))).unwrap();
+    assert!(report.has("VER075") && !report.has("VER065"), "{:?}", report.findings);
+    deliver(sender.subscriber("health", folder.path(), &reading(log.path())), folder.path(), 2).unwrap();
+    assert_eq!(records(folder.path()), ["signed"]);
 }

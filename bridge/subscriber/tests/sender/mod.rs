@@ -228,6 +228,7 @@ impl Sender {
         });
         let record = ContractRecord { contract: text.into_bytes(), schemas: schemas.to_vec() };
         let signed = record.sign(&[&self.signing]).unwrap();
+        self.entries.push(Entry::Contract(signed.frame().to_vec()).encode().unwrap());
         self.send("govbridge.contracts", signed.frame());
         let mut keys = Vec::new();
         for (section, recipients) in [("amounts", amounts_for), ("account", &["audit"][..])] {
@@ -277,6 +278,7 @@ impl Sender {
             })
             .collect();
         let signed = KeyRecord::new(terms, &secret, &to).unwrap().sign(&[&self.signing]).unwrap();
+        self.entries.push(Entry::KeyRecord(signed.frame().to_vec()).encode().unwrap());
         self.send("govbridge.keys", signed.frame());
         signed.version(secret)
     }
