@@ -157,6 +157,11 @@ impl Process {
         String::from_utf8_lossy(all.get(self.said_before..).unwrap_or_default()).into_owned()
     }
 
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Waits until something holds, while the process lives.
     pub fn until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;

@@ -25,6 +25,56 @@ fn a_second_connector_on_one_source_is_refused_whatever_log_it_has() {
     running.reckon_with(first);
 }
 
+/// Starts a connector that stops itself at a fault, and waits until it stands still.
+fn stopped_at(running: &Running, fault: &str) -> Process {
+    let name = fault.split_once(':').unwrap().0;
+    let said = running.stage.scene.tax().join("connector.err");
+    let from = std::fs::read_to_string(&said).unwrap().len();
+    let mut old = running.stage.scene.connector_with(&[], &[(crate::running::FAULT, fault)]);
+    old.until("it stopped itself", || {
+        let said = std::fs::read_to_string(&said).unwrap();
+        let fired = |line: &str| line.contains("the fault switch") && line.contains(name);
+        said[from.min(said.len())..].lines().any(fired)
+    });
+    old
+}
+
+#[test]
+fn a_connector_that_stands_between_two_writes_is_replaced_at_once_and_ends_when_it_goes_on() {
+    let mut running = Running::received_with("level = \"logged\"", CALM, PACE);
+    let old = stopped_at(&running, "after-publish-paused:5");
+    let environment = [CALM, &[("GOVBRIDGE__HTTP__LISTEN", "127.0.0.1:0")]].concat();
+    let mut new = running.stage.scene.connector_with(&["--take-over"], &environment);
+    let address = new.address();
+    new.until("it has started", || metric(&address, "govbridge_publish_starts_total") > 0);
+    running.all_arrives();
+    old.go_on();
+    let (status, said) = old.end();
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(["STA026", "APP002", "APP003", "CAP003"].iter().any(|code| said.contains(code)), "{said}");
+    running.all_arrives();
+    running.reckon_with(new);
+}
+
+#[test]
+fn a_connector_that_stands_inside_a_write_is_not_replaced_until_it_is_killed_and_works_on_when_continued() {
+    let mut running = Running::after_the_snapshot(&[]);
+    for continued in [false, true] {
+        let old = stopped_at(&running, "disk-journal-append-paused:10");
+        let environment = [("GOVBRIDGE__HTTP__LISTEN", "127.0.0.1:0")];
+        let said = refused(running.stage.scene.connector_with(&["--take-over"], &environment), 3, "APP013");
+        assert!(said.contains(&format!("kill -9 {}", old.id())), "{said}");
+        if continued {
+            old.go_on();
+            running.all_arrives();
+            running.reckon_with(old);
+            return;
+        }
+        old.kill();
+        running.one_good_life();
+    }
+}
+
 /// Takes over from a connector that stands still: `--take-over` refuses while it stands inside a write, so that nothing
 /// of it can come later, and is tried again elsewhere.
 fn take_over(running: &Running, old: &Process) -> Process {

@@ -1,7 +1,8 @@
 //! The fault switch of debug builds (docs/decisions/0005-fault-switch.md): `GOVBRIDGE_FAULT=<point>:<n>`.
 //!
 //! At the n-th passing of a point of the path the process kills itself, as kill -9 would. At the n-th durable write of a
-//! kind, `disk-<act>-lost`, `-full` or `-reported` makes the write fail; `-killed` ends the process instead of it.
+//! kind, `disk-<act>-lost`, `-full` or `-reported` makes the write fail; `-killed` ends the process instead of it. With
+//! `-paused` behind a point or a write the process stops itself there, as SIGSTOP would, and goes on with SIGCONT.
 
 use crate::exit::Refusal;
 use bridge_ledger::{Act, Disk, Fault};
@@ -11,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const VARIABLE: &str = "GOVBRIDGE_FAULT";
+
+/// Behind the name of a point.
+const PAUSED: &str = "-paused";
 
 /// What is to happen, and how often its point was passed.
 #[derive(Debug)]
@@ -57,6 +61,10 @@ impl Faults {
             }
             tracing::error!(fault = chosen.name, passing = chosen.at, "the fault switch spoils this write");
             match fate {
+                "paused" => {
+                    pause();
+                    None
+                }
                 "lost" => Some(Fault::Lost),
                 "full" => Some(Fault::Full),
                 "reported" => Some(Fault::AppliedButFailed),
@@ -67,12 +75,11 @@ impl Faults {
 
     /// The process stands at a point.
     fn at(&self, point: &str) {
-        if let Some(chosen) = &self.0
-            && chosen.name == point
-            && chosen.passes()
-        {
-            tracing::error!(fault = chosen.name, passing = chosen.at, "the fault switch ends this process");
-            end();
+        let Some(chosen) = &self.0 else { return };
+        let paused = chosen.name.strip_suffix(PAUSED) == Some(point);
+        if (paused || chosen.name == point) && chosen.passes() {
+            tracing::error!(fault = chosen.name, passing = chosen.at, "the fault switch stops this process");
+            if paused { pause() } else { end() }
         }
     }
 }
@@ -107,6 +114,11 @@ fn subscriber_point(point: bridge_subscriber::Point) -> &'static str {
         Point::BeforeProgress => "before-progress",
         Point::AfterProgress => "after-progress",
     }
+}
+
+/// Stops this process where it stands, until somebody sends SIGCONT.
+fn pause() {
+    let _ = kill_process(getpid(), Signal::STOP);
 }
 
 /// Ends this process as kill -9 does: nothing is written any more, no destructor runs.
@@ -144,10 +156,11 @@ fn act_name(act: Act) -> &'static str {
 /// The names of all faults.
 fn names() -> Vec<String> {
     let points = Point::ALL.iter().map(|point| point.name().to_owned());
-    let fates = ["lost", "full", "reported", "killed"];
+    let paused = Point::ALL.iter().map(|point| format!("{}{PAUSED}", point.name()));
+    let fates = ["lost", "full", "reported", "killed", "paused"];
     let writes = ACTS.iter().flat_map(|act| fates.map(|fate| format!("disk-{}-{fate}", act_name(*act))));
     let receiving = bridge_subscriber::Point::ALL.iter().map(|point| subscriber_point(*point).to_owned());
-    points.chain(receiving).chain(writes).collect()
+    points.chain(paused).chain(receiving).chain(writes).collect()
 }
 
 #[cfg(test)]
@@ -167,7 +180,9 @@ mod tests {
         ] {
             assert!(Faults::parse(text).is_err(), "{text}");
         }
-        for text in ["after-seal:1", "disk-tile-lost:3", "disk-journal-append-reported:1"] {
+        for text in
+            ["after-seal:1", "after-seal-paused:2", "disk-tile-lost:3", "disk-journal-append-reported:1"]
+        {
             assert!(Faults::parse(text).is_ok(), "{text}");
         }
     }

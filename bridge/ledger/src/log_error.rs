@@ -52,7 +52,7 @@ pub enum OpenError {
         signed: u64,
     },
     /// The holder stands inside a write.
-    #[error("APP013: {} stands inside a write in {}; end it with kill -9 and try again, so that the rest of its write cannot come later", name(holder.as_ref()), dir.display())]
+    #[error("APP013: {} stands inside a write in {}, and the rest of that write would come when it goes on: run `{}` on its machine and start again (then without --take-over), or let it go on (kill -CONT)", name(holder.as_ref()), dir.display(), kill(holder.as_ref()))]
     Writing {
         /// The log's directory.
         dir: PathBuf,
@@ -67,6 +67,11 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// The command that ends a holder for good.
+fn kill(holder: Option<&Holder>) -> String {
+    holder.map_or_else(|| "kill -9 PID".to_owned(), |holder| format!("kill -9 {}", holder.pid))
 }
 
 /// Entries could not be appended, or a checkpoint not signed or published. When [`AppendError::is_final`] says so the
