@@ -22,6 +22,7 @@ fn every_row_names_the_batch_that_proves_it_and_the_level_that_was_asked_for() {
         let batch = provenance["batch"].as_str().unwrap();
         assert_eq!(accepted.get(batch).copied(), provenance["sequence"].as_u64(), "{provenance}");
         assert_eq!(provenance["level"], "witnessed");
+        assert_eq!(provenance["records"], "witnessed", "the log serves the entries of keys and contracts");
         assert_eq!(provenance["started"]["at"], "beginning");
     }
 }

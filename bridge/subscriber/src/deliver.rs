@@ -58,7 +58,7 @@ impl Flow {
 
     fn release(&mut self, index: usize, accepted: &Accepted, level: Level) -> Result<(), Trouble> {
         let header = accepted.batch.header();
-        let (sections, entries) = self.open(&accepted.batch, &accepted.promise)?;
+        let (sections, entries) = self.open(accepted)?;
         self.reach(Point::AfterOpen)?;
         let records = self.level_of_records(index, header.sequence, level, entries);
         let Some(lane) = self.lanes.get(index) else { return Ok(()) };
@@ -79,11 +79,14 @@ impl Flow {
 
     /// Opens every section that the department may open, after the key record of each was checked.
     /// Gives the entries of the batch's contract and key records as well.
-    fn open(&mut self, batch: &Verified, promise: &Promise) -> Result<(Vec<Section>, Vec<Record>), Trouble> {
+    fn open(&mut self, accepted: &Accepted) -> Result<(Vec<Section>, Vec<Record>), Trouble> {
+        let Accepted { batch, promise, .. } = accepted;
         let mut sections = Vec::new();
+        let mut bytes: usize = 0;
         let mut entries = vec![promise.entry.clone()];
         for (number, block) in batch.blocks().enumerate() {
             let key = self.section_key(batch, block, promise)?;
+            key.lasts(accepted.clock)?;
             entries.push(key.entry().clone());
             let (Some(version), Some(reader)) = (key.version(), promise.reader(&block.name)) else {
                 continue;
@@ -92,7 +95,17 @@ impl Flow {
             let opened = opened
                 .map_err(|error| Found::halt(error.code(), format!("section {}: {error}", block.name)))?;
             self.metrics.sections.inc();
-            sections.push(Section { reader: Arc::clone(reader), rows: opened.into_rows() });
+            let rows = opened.into_rows();
+            bytes = bytes.saturating_add(rows.bytes().len());
+            let limit = self.settings.limits.opened_bytes_max;
+            if bytes > limit {
+                let what = format!(
+                    "the batch's sections up to {} have {bytes} bytes, and the limit is {limit}; raise `opened_bytes_max` when that much is wanted",
+                    block.name
+                );
+                return Err(Found::halt("OPE009", what).into());
+            }
+            sections.push(Section { reader: Arc::clone(reader), rows });
         }
         Ok((sections, entries))
     }

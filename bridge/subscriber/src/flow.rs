@@ -25,6 +25,7 @@ use crate::merge::Merge;
 use crate::metrics::Metrics;
 use crate::on_record::OnRecord;
 use crate::progress::{ProgressFile, StreamProgress};
+use crate::quiet::Quiet;
 use crate::records::Records;
 use crate::settings::{Mode, Settings};
 use crate::sink::Sink;
@@ -137,6 +138,7 @@ pub(crate) struct Flow {
     pub(crate) told_stale: Vec<Option<Stale>>,
     pub(crate) begun: Instant,
     pub(crate) first_finding: Option<Duration>,
+    quiet: Quiet,
     paused: Vec<usize>,
     looked: Instant,
     told_fetch: Option<Instant>,
@@ -203,6 +205,7 @@ impl Flow {
             told_stale: Vec::new(),
             begun: now,
             first_finding: None,
+            quiet: Quiet::new(now),
             paused: Vec::new(),
             looked: now,
             told_fetch: None,
@@ -318,7 +321,8 @@ impl Flow {
         }
         match found.consequence {
             crate::Consequence::Note => tracing::info!("{found}"),
-            crate::Consequence::Drop => tracing::warn!("{found}"),
+            crate::Consequence::Drop if self.quiet.allows(found.code) => tracing::warn!("{found}"),
+            crate::Consequence::Drop => {}
             crate::Consequence::Halt => tracing::error!("{found}"),
         }
         let halts = found.halts();
@@ -340,6 +344,9 @@ impl Flow {
         }
         if self.looked.elapsed() >= Duration::from_secs(1) {
             self.looked = Instant::now();
+            for (code, more) in self.quiet.untold(self.looked) {
+                tracing::warn!(code, more, "so many more findings of this code than have a line");
+            }
             for found in self.records.look()? {
                 self.report(found)?;
             }

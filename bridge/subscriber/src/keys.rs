@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bridge_envelope::{Attested, Header, KeyRecord, KeyVersion, OpenError, Rewrap, SectionBlock};
-use bridge_event::Department;
+use bridge_event::{Department, UnixMicros};
 use bridge_suite::{KeyId, RecipientKey};
 use bridge_trust::Trust;
 
@@ -13,6 +13,10 @@ use crate::metrics::Metrics;
 use crate::on_record::Record;
 use crate::promise::Promise;
 use crate::records::{Kept, KeptRewrap, OriginSigners, Records};
+
+/// How long a batch may be on its way after it was sealed, in microseconds: ten minutes. A producer that could not deliver for
+/// two has given up, and its connector has begun a new epoch.
+const ON_ITS_WAY: i64 = 600_000_000;
 
 /// A department's recipient keys, and what they opened.
 pub(crate) struct Keys {
@@ -47,6 +51,24 @@ impl SectionKey {
     /// The log entry of its record.
     pub(crate) fn entry(&self) -> &Record {
         &self.0.entry
+    }
+
+    /// Whether the key version may have sealed a batch that came when its connector's clock was past this.
+    ///
+    /// # Errors
+    /// The version had ended long before.
+    pub(crate) fn lasts(&self, clock: Option<UnixMicros>) -> Result<(), Found> {
+        let end = self.0.record.content().terms.not_after;
+        match clock {
+            Some(clock) if clock.0 > end.0.saturating_add(ON_ITS_WAY) => {
+                let late = clock.0.saturating_sub(end.0) / 1_000_000;
+                let what = format!(
+                    "the batch is sealed with a key version that had ended {late} s before, by the clock of its own connector's beacon"
+                );
+                Err(Found::halt("VER055", what))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The secret; `None` when the department has no grant.

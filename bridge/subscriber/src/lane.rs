@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bridge_chain::{Machine, Place, State};
 use bridge_envelope::{Expected, Header, Verified};
-use bridge_event::{At, IncarnationNumber, Offset, Sequence};
+use bridge_event::{At, Epoch, IncarnationNumber, Offset, Sequence, UnixMicros};
 use bridge_suite::{Digest, KeyId};
 use bridge_trust::Validity;
 
@@ -35,6 +35,8 @@ pub(crate) struct Accepted {
     pub(crate) offset: Offset,
     /// The place right after it.
     pub(crate) after: Place,
+    /// The clock of its own connector in a beacon before it.
+    pub(crate) clock: Option<UnixMicros>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,8 @@ pub(crate) struct Lane {
     pub(crate) started: Started,
     pub(crate) seen: Option<Seen>,
     pub(crate) unfinished: Option<Unfinished>,
+    /// The newest clock of a beacon on the way to [`Lane::next`], and that beacon's epoch.
+    clock: Option<(Epoch, UnixMicros)>,
     /// Nothing more is read: only check mode goes on beside a stream that halted.
     pub(crate) halted: bool,
     /// Check mode: the records that batches use.
@@ -131,6 +135,7 @@ impl Lane {
             started,
             seen: None,
             unfinished: None,
+            clock: None,
             halted: false,
             uses: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -154,6 +159,16 @@ impl Lane {
     /// A beacon proved a log of this size, and everything after the beacon is appended later.
     pub(crate) fn log_reaches(&mut self, size: u64) {
         self.log_size = self.log_size.max(size);
+    }
+
+    /// A beacon of this epoch says what time it is.
+    pub(crate) fn clock_is(&mut self, epoch: Epoch, clock: UnixMicros) {
+        self.clock = self.clock.max(Some((epoch, clock)));
+    }
+
+    /// What the clock was at the latest when a connector of this epoch sent what comes now.
+    pub(crate) fn clock(&self, epoch: Epoch) -> Option<UnixMicros> {
+        self.clock.filter(|(known, _)| *known == epoch).map(|(_, clock)| clock)
     }
 
     /// Whether the log had gone on past a key's end before the record that is read now was written.
@@ -344,7 +359,7 @@ impl Lane {
         self.machine = Machine::from_state(self.machine.genesis(), before.state);
         self.next = before.offset;
         // What was proven further on says nothing of records before it; the beacons on the way say it again.
-        self.log_size = 0;
+        (self.log_size, self.clock) = (0, None);
     }
 
     fn read_again(&mut self) {

@@ -40,6 +40,7 @@ mod on_record;
 mod probe;
 mod progress;
 mod promise;
+mod quiet;
 mod records;
 mod run;
 mod serve;

@@ -124,6 +124,9 @@ pub struct Limits {
     pub group_bytes_max: usize,
     /// Milliseconds that a written row waits for others before they are synced together. Default: 20.
     pub group_ms: u32,
+    /// Bytes that the opened sections of one batch may have together; a batch beyond it halts as OPE009. Default: 128 MiB: a
+    /// row of 64 MiB, whose key columns stand in each section, fits.
+    pub opened_bytes_max: usize,
     /// Bytes of contracts, of key records, of section keys and of checkpoints that were verified and are kept, each. Default:
     /// 64 MiB. Beyond it those used least lately are let go, and read and verified again when they are named.
     pub verified_bytes_max: usize,
@@ -135,6 +138,7 @@ impl Default for Limits {
             waiting_bytes_max: 64 << 20,
             group_bytes_max: 8 << 20,
             group_ms: 20,
+            opened_bytes_max: 128 << 20,
             verified_bytes_max: 64 << 20,
         }
     }

@@ -135,7 +135,8 @@ impl Flow {
         self.metrics.verified.inc();
         self.reach(Point::AfterVerify)?;
         let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
-        Ok(lane.accept(Accepted { batch, promise, offset: record.offset, after })?)
+        let clock = lane.clock(batch.header().epoch);
+        Ok(lane.accept(Accepted { batch, promise, offset: record.offset, after, clock })?)
     }
 
     /// The contract that a batch names; the topic is read on when it is not known yet.
@@ -192,7 +193,7 @@ impl Flow {
         let head = beacon.head.as_ref().map(|head| (head.sequence, head.digest));
         let step = lane.machine.step(&Input::Beacon { epoch: beacon.epoch, head });
         match step {
-            Step::BeaconSeen | Step::Old => {}
+            Step::BeaconSeen | Step::Old => lane.clock_is(beacon.epoch, beacon.clock),
             other => return of_step(other).map_or(Ok(()), |found| Err(found.into())),
         }
         let mut seen = Seen {

@@ -73,7 +73,6 @@ fn a_rewrap_takes_effect_while_the_subscriber_runs() {
     stop.send(()).unwrap();
     running.join().unwrap().unwrap();
     let rows = lines(folder.path());
-    assert!(!ids(&rows).contains(&10), "what was delivered without the key stays as it was");
     assert_eq!(rows[0]["source"]["sections"], serde_json::json!(["amounts"]));
 }
 
@@ -165,4 +164,31 @@ fn changed_tiles_accuse_nobody_of_a_missing_record() {
     assert!(report.has("VER075") && !report.has("VER065"), "{:?}", report.findings);
     deliver(sender.subscriber("health", folder.path(), &reading(log.path())), folder.path(), 2).unwrap();
     assert_eq!(records(folder.path()), ["signed"]);
+}
+
+#[test]
+fn a_key_version_that_is_used_past_its_end_halts() {
+    let mut sender = Sender::new(&["payments"]);
+    sender.transact(0, &[part(1, &[10])]);
+    // Versions end at NOW + 1000: a batch may still be on its way some minutes later.
+    for (clock, commit) in [(NOW + 1300, 2), (NOW + 2000, 3)] {
+        let beacon = sender.beacon_with(0, |beacon| {
+            (beacon.clock, beacon.next_due) = (micros(clock), micros(clock + 10));
+        });
+        sender.publish(0, &beacon);
+        sender.transact(0, &[part(commit, &[i64::try_from(commit).unwrap()])]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(halted(sender.subscriber("health", folder.path(), &unchanged), folder.path()), ["VER055"]);
+    assert_eq!(ids(&lines(folder.path())), [10, 2]);
+}
+
+#[test]
+fn the_sections_of_a_batch_together_have_a_limit() {
+    let mut sender = Sender::new(&["payments"]);
+    sender.transact(0, &[part(1, &[10, 11, 12])]);
+    let folder = tempfile::tempdir().unwrap();
+    let small = |settings: &mut Value| settings["limits"] = serde_json::json!({"opened_bytes_max": 100});
+    assert_eq!(halted(sender.subscriber("audit", folder.path(), &small), folder.path()), ["OPE009"]);
+    assert!(lines(folder.path()).is_empty());
 }
