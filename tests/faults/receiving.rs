@@ -109,3 +109,54 @@ fn a_sink_that_may_not_grow_ends_the_subscriber_by_name_and_it_goes_on_once_it_m
     refused(running.stage.scene.subscriber("audit"), 3, "DEL010");
     running.reckon_with(connector);
 }
+
+/// Each durable write of a subscriber, and at which one of its kind it is spoiled.
+const WRITES: [(&str, u32); 4] = [("sink", 1), ("sink", 4), ("progress", 1), ("progress", 4)];
+
+/// Spoils the auditor's durable writes, one start after the other; each next start goes on.
+fn each_write(spoil: impl Fn(&Running, &str)) {
+    let mut running = Running::received_with("", SMALL_BATCHES, SLOWLY);
+    running.auditor.take().unwrap().kill();
+    let mut connector = running.connector();
+    connector.healthy();
+    for (act, at) in WRITES {
+        spoil(&running, &format!("disk-{act}-FATE:{at}"));
+        // Rows that are synced and not in the progress: the next start has something to cut back.
+        killed_by(
+            running.stage.scene.subscriber_with("audit", &[(FAULT, "before-progress:3")]),
+            "before-progress:3",
+        );
+        spoil(&running, "disk-sink-cut-FATE:1");
+    }
+    running.auditor = Some(running.stage.scene.subscriber("audit"));
+    running.all_arrives();
+    running.reckon_with(connector);
+}
+
+fn ended_by_the_disk(running: &Running, fault: &str) {
+    let said = refused(running.stage.scene.subscriber_with("audit", &[(FAULT, fault)]), 3, "DEL011");
+    assert!(said.contains("the fault switch spoils this write"), "{fault} did not fire: {said}");
+}
+
+#[test]
+fn a_subscriber_killed_in_the_place_of_a_durable_write_delivers_every_row_once() {
+    each_write(|running, fault| {
+        let fault = fault.replace("FATE", "killed");
+        killed_by(running.stage.scene.subscriber_with("audit", &[(FAULT, &fault)]), &fault);
+    });
+}
+
+#[test]
+fn a_durable_write_that_is_lost_ends_the_subscriber_and_the_next_start_delivers_it() {
+    each_write(|running, fault| ended_by_the_disk(running, &fault.replace("FATE", "lost")));
+}
+
+#[test]
+fn a_durable_write_of_the_subscriber_that_is_done_and_reported_as_failed_is_not_done_twice() {
+    each_write(|running, fault| ended_by_the_disk(running, &fault.replace("FATE", "reported")));
+}
+
+#[test]
+fn a_full_disk_ends_the_subscriber_by_name_and_it_goes_on_once_there_is_room() {
+    each_write(|running, fault| ended_by_the_disk(running, &fault.replace("FATE", "full")));
+}

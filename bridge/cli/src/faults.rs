@@ -55,21 +55,24 @@ impl Faults {
     pub(crate) fn disk(&self) -> Disk {
         let Some(chosen) = self.0.clone() else { return Disk::real() };
         Disk::with_faults(move |act| {
-            let (kind, fate) = chosen.name.strip_prefix("disk-")?.rsplit_once('-')?;
-            if kind != act_name(act) || !chosen.passes() {
-                return None;
-            }
-            tracing::error!(fault = chosen.name, passing = chosen.at, "the fault switch spoils this write");
-            match fate {
-                "paused" => {
-                    pause();
-                    None
-                }
-                "lost" => Some(Fault::Lost),
-                "full" => Some(Fault::Full),
-                "reported" => Some(Fault::AppliedButFailed),
-                _ => end(),
-            }
+            chosen.spoils(act_name(act)).map(|fate| match fate {
+                Fate::Lost => Fault::Lost,
+                Fate::Full => Fault::Full,
+                Fate::Reported => Fault::AppliedButFailed,
+            })
+        })
+    }
+
+    /// The disk of a subscriber's sink and progress, with its fault.
+    pub(crate) fn receiving_disk(&self) -> bridge_subscriber::Disk {
+        use bridge_subscriber::{Disk, Fault};
+        let Some(chosen) = self.0.clone() else { return Disk::real() };
+        Disk::with_faults(move |act| {
+            chosen.spoils(act.name()).map(|fate| match fate {
+                Fate::Lost => Fault::Lost,
+                Fate::Full => Fault::Full,
+                Fate::Reported => Fault::AppliedButFailed,
+            })
         })
     }
 
@@ -84,7 +87,29 @@ impl Faults {
     }
 }
 
+/// What becomes of a durable write.
+enum Fate {
+    Lost,
+    Full,
+    Reported,
+}
+
 impl Chosen {
+    /// What becomes of this write, when it is the one; `killed` does not come back.
+    fn spoils(&self, act: &str) -> Option<Fate> {
+        let (kind, fate) = self.name.strip_prefix("disk-")?.rsplit_once('-')?;
+        if kind != act || !self.passes() {
+            return None;
+        }
+        tracing::error!(fault = self.name, passing = self.at, "the fault switch spoils this write");
+        match fate {
+            "lost" => Some(Fate::Lost),
+            "full" => Some(Fate::Full),
+            "reported" => Some(Fate::Reported),
+            _ => end(),
+        }
+    }
+
     fn passes(&self) -> bool {
         self.passed.fetch_add(1, Ordering::SeqCst) + 1 == self.at
     }
@@ -158,7 +183,9 @@ fn names() -> Vec<String> {
     let points = Point::ALL.iter().map(|point| point.name().to_owned());
     let paused = Point::ALL.iter().map(|point| format!("{}{PAUSED}", point.name()));
     let fates = ["lost", "full", "reported", "killed", "paused"];
-    let writes = ACTS.iter().flat_map(|act| fates.map(|fate| format!("disk-{}-{fate}", act_name(*act))));
+    let acts = ACTS.iter().map(|act| act_name(*act));
+    let acts = acts.chain(bridge_subscriber::Act::ALL.map(bridge_subscriber::Act::name));
+    let writes = acts.flat_map(|act| fates.map(|fate| format!("disk-{act}-{fate}")));
     let receiving = bridge_subscriber::Point::ALL.iter().map(|point| subscriber_point(*point).to_owned());
     points.chain(paused).chain(receiving).chain(writes).collect()
 }
@@ -180,9 +207,13 @@ mod tests {
         ] {
             assert!(Faults::parse(text).is_err(), "{text}");
         }
-        for text in
-            ["after-seal:1", "after-seal-paused:2", "disk-tile-lost:3", "disk-journal-append-reported:1"]
-        {
+        for text in [
+            "after-seal:1",
+            "after-seal-paused:2",
+            "disk-tile-lost:3",
+            "disk-journal-append-reported:1",
+            "disk-sink-cut-full:1",
+        ] {
             assert!(Faults::parse(text).is_ok(), "{text}");
         }
     }

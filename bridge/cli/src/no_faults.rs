@@ -16,6 +16,11 @@ impl Faults {
     pub(crate) fn disk(&self) -> Disk {
         Disk::real()
     }
+
+    /// The same for sink and progress.
+    pub(crate) fn receiving_disk(&self) -> bridge_subscriber::Disk {
+        bridge_subscriber::Disk::real()
+    }
 }
 
 impl bridge_pipeline::Probe for Faults {

@@ -115,6 +115,7 @@ fn subscriber(settings: Settings, folder: &Folder, faults: Faults) -> anyhow::Re
         trust: Arc::new(trust),
         keys,
         clock: Arc::new(|| WallClock.now()),
+        disk: faults.receiving_disk(),
         probe: Arc::new(faults),
     })
 }

@@ -53,6 +53,7 @@ pub use assurance::Level;
 pub use bridge_event::Disposition;
 pub use check::{Report, StreamReport, check};
 pub use clock::Clock;
+pub use disk::{Act, Disk, Fault};
 pub use error::{DeliverError, RunError, SettingsError};
 pub use finding::{Consequence, Found};
 pub use probe::{Interrupted, Point, Probe, Unwatched};

@@ -14,7 +14,7 @@ use bridge_suite::{Digest, sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::DeliverError;
-use crate::disk::{Lock, make_folder, replace};
+use crate::disk::{Act, Disk, Lock, make_folder};
 use crate::sink;
 
 const TITLE: &str = "govbridge-progress-v1";
@@ -142,15 +142,16 @@ impl StreamProgress {
 #[derive(Debug)]
 pub(crate) struct ProgressFile {
     path: PathBuf,
+    disk: Disk,
     _lock: Lock,
 }
 
 impl ProgressFile {
     /// Locks the directory, making it when it is not there.
-    pub(crate) fn open(folder: &Path) -> Result<ProgressFile, DeliverError> {
+    pub(crate) fn open(folder: &Path, disk: Disk) -> Result<ProgressFile, DeliverError> {
         make_folder(folder)?;
         let lock = Lock::take(folder.join("lock"))?;
-        Ok(ProgressFile { path: folder.join("progress"), _lock: lock })
+        Ok(ProgressFile { path: folder.join("progress"), disk, _lock: lock })
     }
 
     /// What was stored last, with the sink's mark; `None` at the first start.
@@ -186,14 +187,14 @@ impl ProgressFile {
         let mut rest = serde_json::to_vec(progress).map_err(failed)?;
         rest.push(b'\n');
         let first = format!("{TITLE} {}\n", sha256(&[&rest]));
-        replace(&self.path, &[first.as_bytes(), &rest])
+        self.disk.replace(Act::Progress, &self.path, &[first.as_bytes(), &rest])
     }
 
     /// Keeps a text beside the progress, for people: never overwritten.
     pub(crate) fn keep(&self, name: &str, text: &str) -> Result<PathBuf, DeliverError> {
         let path = self.path.with_file_name(name);
         if !path.exists() {
-            replace(&path, &[text.as_bytes()])?;
+            self.disk.replace(Act::Evidence, &path, &[text.as_bytes()])?;
         }
         Ok(path)
     }
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn a_place_comes_back_as_it_was_stored() {
         let folder = tempfile::tempdir().unwrap();
-        let file = ProgressFile::open(folder.path()).unwrap();
+        let file = ProgressFile::open(folder.path(), Disk::real()).unwrap();
         assert_eq!(file.read("s").unwrap(), None);
         file.write(&progress()).unwrap();
         let (read, mark) = file.read("s").unwrap().unwrap();
@@ -239,18 +240,18 @@ mod tests {
     #[test]
     fn every_changed_byte_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let file = ProgressFile::open(folder.path()).unwrap();
+        let file = ProgressFile::open(folder.path(), Disk::real()).unwrap();
         file.write(&progress()).unwrap();
         let path = folder.path().join("progress");
         let whole = std::fs::read(&path).unwrap();
         for at in (0..whole.len()).step_by(7) {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
-            replace(&path, &[&bytes]).unwrap();
+            Disk::real().replace(Act::Progress, &path, &[&bytes]).unwrap();
             assert!(file.read("s").is_err(), "byte {at}");
         }
         for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
-            replace(&path, &[&whole[..cut]]).unwrap();
+            Disk::real().replace(Act::Progress, &path, &[&whole[..cut]]).unwrap();
             assert!(file.read("s").is_err(), "cut at {cut}");
         }
     }
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn two_subscribers_cannot_share_a_progress() {
         let folder = tempfile::tempdir().unwrap();
-        let _first = ProgressFile::open(folder.path()).unwrap();
-        assert_eq!(ProgressFile::open(folder.path()).unwrap_err().code(), "DEL010");
+        let _first = ProgressFile::open(folder.path(), Disk::real()).unwrap();
+        assert_eq!(ProgressFile::open(folder.path(), Disk::real()).unwrap_err().code(), "DEL010");
     }
 }

@@ -10,6 +10,7 @@ use bridge_trust::Trust;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::disk::Disk;
 use crate::flow::{Delivery, Flow, Parts};
 use crate::freshness::Health;
 use crate::keys::Keys;
@@ -44,6 +45,8 @@ pub struct Subscriber {
     pub clock: Arc<dyn Clock>,
     /// Watches the flow; [`crate::Unwatched`] outside of tests.
     pub probe: Arc<dyn Probe>,
+    /// The disk of sink and progress; [`Disk::real`] outside of tests.
+    pub disk: Disk,
 }
 
 /// What the flow is for.
@@ -68,6 +71,7 @@ struct Makings {
     trust: Arc<Trust>,
     keys: Arc<[RecipientKey]>,
     probe: Arc<dyn Probe>,
+    disk: Disk,
     shared: Shared,
     least: Level,
 }
@@ -155,11 +159,11 @@ fn follow(flow: &mut Flow, stop: &AtomicBool) -> Result<(), RunError> {
 
 impl Makings {
     fn new(subscriber: Subscriber) -> Result<Makings, RunError> {
-        let Subscriber { settings, properties, trust, keys, clock, probe } = subscriber;
+        let Subscriber { settings, properties, trust, keys, clock, probe, disk } = subscriber;
         let least = settings.check()?;
         let health = Arc::new(Health::new(settings.freshness(), least));
         let shared = Shared { metrics: Metrics::new()?, health, clock };
-        Ok(Makings { settings, properties, trust, keys: keys.into(), probe, shared, least })
+        Ok(Makings { settings, properties, trust, keys: keys.into(), probe, disk, shared, least })
     }
 
     /// A flow that stands where it begins.
@@ -169,10 +173,10 @@ impl Makings {
         let mut sink = Sink::Nowhere;
         if purpose == Purpose::Deliver {
             let subscription = subscription(settings);
-            let file = ProgressFile::open(&settings.progress)?;
+            let file = ProgressFile::open(&settings.progress, self.disk.clone())?;
             let stored = file.read(&subscription)?;
             let mark = stored.as_ref().map(|(_, mark)| *mark);
-            sink = Sink::Lines(Lines::open(&settings.sink.json_lines, mark)?);
+            sink = Sink::Lines(Lines::open(&settings.sink.json_lines, mark, self.disk.clone())?);
             progress = stored.map(|(progress, _)| progress);
             delivery = Some(Delivery { file, subscription });
         }

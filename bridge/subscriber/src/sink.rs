@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bridge_suite::{Digest, sha256};
 
 use crate::DeliverError;
-use crate::disk::{Lock, sync_folder_of};
+use crate::disk::{Act, Disk, Lock, sync_folder_of};
 
 /// Bytes at the end of the file whose digest stands in the progress: enough to tell another file from this one.
 const TAIL_BYTES: usize = 4096;
@@ -44,22 +44,25 @@ pub(crate) struct Lines {
     /// Lines not yet written.
     buffer: Vec<u8>,
     bytes: u64,
+    /// How far it was synced.
+    synced: u64,
     tail: Vec<u8>,
+    disk: Disk,
     _lock: Lock,
 }
 
 impl Lines {
     /// Opens the file, locks it against other subscribers, and cuts back what came after `mark`. Without a mark the file
     /// has to be empty or absent.
-    pub(crate) fn open(path: &Path, mark: Option<Mark>) -> Result<Lines, DeliverError> {
+    pub(crate) fn open(path: &Path, mark: Option<Mark>, disk: Disk) -> Result<Lines, DeliverError> {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
         let lock = Lock::take(PathBuf::from(name))?;
-        let disk = |act, source| DeliverError::disk(act, path, source);
+        let failed = |act, source| DeliverError::disk(act, path, source);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let mut file = file.map_err(|source| disk("cannot open", source))?;
+        let mut file = file.map_err(|source| failed("cannot open", source))?;
         sync_folder_of(path)?;
-        let found = file.metadata().map_err(|source| disk("cannot look at", source))?.len();
+        let found = file.metadata().map_err(|source| failed("cannot look at", source))?.len();
         let other = |reason: String| DeliverError::OtherSink { path: path.to_owned(), reason };
         let mark = match mark {
             Some(mark) => mark,
@@ -69,17 +72,18 @@ impl Lines {
         if found < mark.bytes {
             return Err(other(format!("it has {found} bytes, and {} were delivered", mark.bytes)));
         }
-        let tail = read_tail(&mut file, mark.bytes).map_err(|source| disk("cannot read", source))?;
+        let tail = read_tail(&mut file, mark.bytes).map_err(|source| failed("cannot read", source))?;
         if sha256(&[&tail]) != mark.tail {
             return Err(other(format!("the bytes before {} are other ones than were delivered", mark.bytes)));
         }
         if found > mark.bytes {
             tracing::info!(bytes = found - mark.bytes, "rows after the last progress are cut off the sink");
-            file.set_len(mark.bytes).map_err(|source| disk("cannot cut back", source))?;
-            file.sync_all().map_err(|source| disk("cannot sync", source))?;
+            let cut = || file.set_len(mark.bytes).and_then(|()| file.sync_all());
+            disk.durably(Act::SinkCut, cut, || Ok(())).map_err(|source| failed("cannot cut back", source))?;
         }
-        file.seek(SeekFrom::Start(mark.bytes)).map_err(|source| disk("cannot position", source))?;
-        Ok(Lines { path: path.to_owned(), file, buffer: Vec::new(), bytes: mark.bytes, tail, _lock: lock })
+        file.seek(SeekFrom::Start(mark.bytes)).map_err(|source| failed("cannot position", source))?;
+        let (path, bytes) = (path.to_owned(), mark.bytes);
+        Ok(Lines { path, file, buffer: Vec::new(), bytes, synced: bytes, tail, disk, _lock: lock })
     }
 
     fn write(&mut self) -> Result<(), DeliverError> {
@@ -94,6 +98,15 @@ impl Lines {
         self.tail.extend_from_slice(self.buffer.get(from..).unwrap_or_default());
         self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
         self.buffer.clear();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), DeliverError> {
+        let (file, synced) = (&self.file, self.synced);
+        // A write that was lost is one that the file does not have after a power cut.
+        let done = self.disk.durably(Act::Sink, || file.sync_data(), || file.set_len(synced));
+        done.map_err(|source| DeliverError::disk("cannot sync", &self.path, source))?;
+        self.synced = self.bytes;
         Ok(())
     }
 }
@@ -126,10 +139,7 @@ impl Sink {
     /// Waits until the disk has what was written.
     pub(crate) fn sync(&mut self) -> Result<(), DeliverError> {
         match self {
-            Sink::Lines(lines) => lines
-                .file
-                .sync_data()
-                .map_err(|source| DeliverError::disk("cannot sync", &lines.path, source)),
+            Sink::Lines(lines) => lines.sync(),
             Sink::Nowhere => Ok(()),
         }
     }
@@ -163,7 +173,7 @@ mod tests {
     fn what_came_after_the_mark_is_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
-        let mut sink = Sink::Lines(Lines::open(&path, None).unwrap());
+        let mut sink = Sink::Lines(Lines::open(&path, None, Disk::real()).unwrap());
         append(&mut sink, &"a long line\n".repeat(1000));
         sink.write().unwrap();
         sink.sync().unwrap();
@@ -172,7 +182,7 @@ mod tests {
         sink.write().unwrap();
         drop(sink);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 12_010);
-        let sink = Sink::Lines(Lines::open(&path, Some(mark)).unwrap());
+        let sink = Sink::Lines(Lines::open(&path, Some(mark), Disk::real()).unwrap());
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 12_000);
         assert_eq!(sink.mark(), mark);
     }
@@ -181,17 +191,17 @@ mod tests {
     fn another_file_is_not_taken_for_the_sink() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
-        let mut sink = Sink::Lines(Lines::open(&path, None).unwrap());
+        let mut sink = Sink::Lines(Lines::open(&path, None, Disk::real()).unwrap());
         append(&mut sink, "one\ntwo\n");
         sink.write().unwrap();
         let mark = sink.mark();
         drop(sink);
-        assert_eq!(Lines::open(&path, None).unwrap_err().code(), "DEL013");
+        assert_eq!(Lines::open(&path, None, Disk::real()).unwrap_err().code(), "DEL013");
         for (bytes, text) in [(8, "one\ntwO\n"), (4, "one\n")] {
             let mut file = File::create(&path).unwrap();
             file.write_all(text.as_bytes()).unwrap();
             assert_eq!(file.metadata().unwrap().len(), bytes);
-            assert_eq!(Lines::open(&path, Some(mark)).unwrap_err().code(), "DEL013");
+            assert_eq!(Lines::open(&path, Some(mark), Disk::real()).unwrap_err().code(), "DEL013");
         }
     }
 
@@ -199,9 +209,9 @@ mod tests {
     fn two_subscribers_cannot_share_a_sink() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
-        let first = Lines::open(&path, None).unwrap();
-        assert_eq!(Lines::open(&path, None).unwrap_err().code(), "DEL010");
+        let first = Lines::open(&path, None, Disk::real()).unwrap();
+        assert_eq!(Lines::open(&path, None, Disk::real()).unwrap_err().code(), "DEL010");
         drop(first);
-        assert!(Lines::open(&path, None).is_ok());
+        assert!(Lines::open(&path, None, Disk::real()).is_ok());
     }
 }

@@ -22,7 +22,7 @@ use bridge_event::{
 };
 use bridge_kafka::trial::Cluster;
 use bridge_kafka::{Properties, Publisher};
-use bridge_subscriber::{Settings, Subscriber, Unwatched};
+use bridge_subscriber::{Disk, Settings, Subscriber, Unwatched};
 use bridge_suite::{Digest, KeyLine, PrivateHalf, RecipientKey, Role, Secret, SigningKey, Suite, sha256};
 use bridge_tlog::{
     Bundle, Checkpoint, Frontier, HashReader, NoteSigner, SignedCheckpoint, Tile, append_entry,
@@ -534,6 +534,7 @@ impl Sender {
             keys: vec![recipient(department)],
             clock: Arc::new(|| micros(NOW)),
             probe: Arc::new(Unwatched),
+            disk: Disk::real(),
         }
     }
 }
