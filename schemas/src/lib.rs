@@ -42,6 +42,7 @@ pub use contract::{
     SECTIONS_MAX, Section,
 };
 pub use encoder::{EncodeError, Encoder};
+pub use moment::{write_date, write_time, write_timestamp};
 pub use problem::{CONTRACT_FILE, Problem, Problems};
 pub use reader::{ReadError, ReadRow, SectionReader};
 pub use row::{EventHead, ROW_BYTES_MAX, States};

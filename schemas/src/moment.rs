@@ -7,6 +7,8 @@
 //! instant         civil, then Z or +08:00         RFC 3339 section 5.6; no leap second
 //! ```
 
+use std::io::Write;
+
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
 
@@ -49,15 +51,44 @@ pub(crate) fn instant(text: &str) -> Option<i64> {
 /// An instant as RFC 3339 in UTC, for people.
 pub(crate) fn show_instant(micros: i64) -> String {
     let (day, in_day) = (micros.div_euclid(MICROS_PER_DAY), micros.rem_euclid(MICROS_PER_DAY));
-    let (year, month, day) = civil_from_days(day);
-    let seconds = in_day / MICROS_PER_SECOND;
-    let fraction = in_day % MICROS_PER_SECOND;
-    let clock = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if fraction == 0 {
-        format!("{year:04}-{month:02}-{day:02}T{clock}Z")
-    } else {
-        format!("{year:04}-{month:02}-{day:02}T{clock}.{fraction:06}Z")
+    let mut text = Vec::new();
+    write_date(&mut text, day);
+    text.push(b'T');
+    write_seconds(&mut text, in_day.div_euclid(MICROS_PER_SECOND));
+    let fraction = in_day.rem_euclid(MICROS_PER_SECOND);
+    if fraction != 0 {
+        let _ = write!(text, ".{fraction:06}");
     }
+    text.push(b'Z');
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Writes days since 1970-01-01 as `2026-01-31`; a year outside 0000 to 9999 has a sign and at least six digits.
+pub fn write_date(out: &mut Vec<u8>, days: i64) {
+    let (year, month, day) = civil_from_days(days);
+    // Writing into a Vec does not fail.
+    let _ = if (0..=9999).contains(&year) {
+        write!(out, "{year:04}-{month:02}-{day:02}")
+    } else {
+        write!(out, "{year:+07}-{month:02}-{day:02}")
+    };
+}
+
+/// Writes microseconds since midnight as `23:59:59.000001`; 24:00:00 is the end of the day.
+pub fn write_time(out: &mut Vec<u8>, micros: i64) {
+    write_seconds(out, micros.div_euclid(MICROS_PER_SECOND));
+    let _ = write!(out, ".{:06}", micros.rem_euclid(MICROS_PER_SECOND));
+}
+
+/// Writes microseconds since 1970 as `2026-01-31T23:59:59.000001`, of any value that a column can hold.
+pub fn write_timestamp(out: &mut Vec<u8>, micros: i64) {
+    write_date(out, micros.div_euclid(MICROS_PER_DAY));
+    out.push(b'T');
+    write_time(out, micros.rem_euclid(MICROS_PER_DAY));
+}
+
+fn write_seconds(out: &mut Vec<u8>, seconds: i64) {
+    let _ = write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
 }
 
 fn digits(bytes: &[u8]) -> Option<i64> {
@@ -195,5 +226,38 @@ mod tests {
         assert_eq!(time("24:00:00"), Some(MICROS_PER_DAY));
         assert_eq!(time("24:00:00.000001"), None);
         assert_eq!(time("08:30"), None);
+    }
+
+    fn text(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (days, wanted) in [
+            (0, "1970-01-01"),
+            (-1, "1969-12-31"),
+            (11_016, "2000-02-29"),
+            (20_454, "2026-01-01"),
+            (-719_528, "0000-01-01"),
+            (-719_529, "-000001-12-31"),
+            (2_932_897, "+010000-01-01"),
+        ] {
+            assert_eq!(text(|out| write_date(out, days)), wanted);
+        }
+        for extreme in [i64::from(i32::MIN), i64::from(i32::MAX)] {
+            assert!(text(|out| write_date(out, extreme)).len() > 10);
+        }
+    }
+
+    #[test]
+    fn times_have_microseconds() {
+        assert_eq!(text(|out| write_time(out, 86_399_000_001)), "23:59:59.000001");
+        assert_eq!(text(|out| write_time(out, MICROS_PER_DAY)), "24:00:00.000000");
+        assert_eq!(text(|out| write_timestamp(out, -1)), "1969-12-31T23:59:59.999999");
+        assert!(text(|out| write_timestamp(out, i64::MAX)).starts_with("+294247-"));
+        assert!(text(|out| write_timestamp(out, i64::MIN)).starts_with("-290308-"));
     }
 }

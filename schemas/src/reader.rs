@@ -182,26 +182,42 @@ impl SectionReader {
         self.parts.len().saturating_sub(1)
     }
 
+    /// A row to read into, again and again: what it holds is that of an empty truncate.
+    pub fn blank(&self) -> ReadRow<'_> {
+        ReadRow {
+            reader: self,
+            operation: Operation::Truncate,
+            states: States::None,
+            head: EventHead::default(),
+            keys: Vec::new(),
+            cells: Vec::new(),
+        }
+    }
+
     /// Reads one row.
     ///
     /// # Errors
     /// [`ReadError::Malformed`] when the bytes are not one row of the section, whole and alone.
     pub fn read<'a>(&'a self, row: &RowParts<'a>) -> Result<ReadRow<'a>, ReadError> {
+        let mut read = self.blank();
+        self.read_into(row, &mut read)?;
+        Ok(read)
+    }
+
+    /// Reads one row in the place of another one, whose lists are used again.
+    ///
+    /// # Errors
+    /// As [`SectionReader::read`]; what stands in `read` then is no row.
+    pub fn read_into<'a>(&'a self, row: &RowParts<'a>, read: &mut ReadRow<'a>) -> Result<(), ReadError> {
         let mut cursor = Cursor::new(row.whole());
-        let mut read = ReadRow {
-            reader: self,
-            operation: Operation::Truncate,
-            states: States::None,
-            head: EventHead::default(),
-            keys: Vec::with_capacity(self.keys.len()),
-            cells: Vec::new(),
-        };
-        self.walk(&mut cursor, &mut read)
-            .map_err(|Malformed { at, what }| ReadError::Malformed { at, what })?;
+        read.reader = self;
+        read.keys.clear();
+        read.cells.clear();
+        self.walk(&mut cursor, read).map_err(|Malformed { at, what }| ReadError::Malformed { at, what })?;
         if cursor.left() > 0 {
             return Err(ReadError::Malformed { at: cursor.at(), what: "bytes are left after the row" });
         }
-        Ok(read)
+        Ok(())
     }
 
     fn walk<'a>(&self, cursor: &mut Cursor<'a>, listener: &mut impl Listener<'a>) -> Result<(), Malformed> {

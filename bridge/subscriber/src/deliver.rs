@@ -410,20 +410,15 @@ fn each_row(
     let Some(first) = sections.first() else { return Ok(()) };
     let wrong = |code, what: String| Err(Found::halt(code, what));
     let mut last = None;
+    // One for each section, for all rows: a row is read in the place of the one before.
+    let mut rows: Vec<ReadRow<'_>> = sections.iter().map(|section| section.reader.blank()).collect();
     for leaf in 0..first.rows.rows() {
-        let mut rows: Vec<ReadRow<'_>> = Vec::with_capacity(sections.len());
-        for section in sections {
+        for (section, row) in sections.iter().zip(&mut rows) {
             let Some(parts) = section.rows.row(leaf) else {
                 return wrong("VER077", format!("section {} has no row {leaf}", section.reader.name()));
             };
-            match section.reader.read(&parts) {
-                Ok(row) => rows.push(row),
-                Err(error) => {
-                    return wrong(
-                        "VER079",
-                        format!("section {}, row {leaf}: {error}", section.reader.name()),
-                    );
-                }
+            if let Err(error) = section.reader.read_into(&parts, row) {
+                return wrong("VER079", format!("section {}, row {leaf}: {error}", section.reader.name()));
             }
         }
         let Some(row) = rows.first() else { return Ok(()) };
@@ -487,6 +482,13 @@ fn words(
     let names: Vec<String> =
         sections.iter().map(|section| json::quote(section.reader.name().as_str())).collect();
     let after = lane.started.after_sequence.map_or("null".to_owned(), |sequence| sequence.to_string());
+    let snapshot = header.snapshot.as_ref().map_or(String::new(), |part| {
+        let (as_of, last) = (part.as_of.mark, part.last);
+        format!(
+            ",\"snapshot\":{{\"generation\":{},\"as_of\":{{\"commit\":{},\"ordinal\":{}}},\"chunk\":{},\"last\":{last}}}",
+            part.generation, as_of.commit, as_of.ordinal, part.chunk
+        )
+    });
     BatchWords {
         source: format!(
             "{},\"sections\":[{}],\"incarnation\":{}",
@@ -496,7 +498,7 @@ fn words(
         ),
         provenance: format!(
             "\"origin\":{},\"stream\":{},\"epoch\":{},\"sequence\":{},\"batch\":\"{}\",\"contract\":\"{}\",\"level\":\"{level}\",\"records\":\"{records}\",\
-             \"started\":{{\"at\":{},\"after_sequence\":{after}}}",
+             \"started\":{{\"at\":{},\"after_sequence\":{after}}}{snapshot}",
             json::quote(header.origin.as_str()),
             json::quote(&header.stream.to_string()),
             header.epoch,

@@ -7,9 +7,7 @@ use std::io::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bridge_event::{Cell, Operation, Value};
-use schemas::{EventHead, ReadRow};
-
-use crate::calendar;
+use schemas::{EventHead, ReadRow, write_date, write_time, write_timestamp};
 
 /// What every line of one batch has in common, as JSON without its outer braces.
 #[derive(Clone, Debug)]
@@ -149,11 +147,11 @@ fn value(out: &mut Vec<u8>, value: Value<'_>) {
         Value::Text(words) => text(out, words),
         Value::Decimal(digits) => text(out, digits),
         Value::Bytes(bytes) => text(out, &STANDARD.encode(bytes)),
-        Value::Date(days) => quoted(out, |out| calendar::date(out, i64::from(days))),
-        Value::Time(micros) => quoted(out, |out| calendar::time(out, micros)),
-        Value::Timestamp(micros) => quoted(out, |out| calendar::timestamp(out, micros)),
+        Value::Date(days) => quoted(out, |out| write_date(out, i64::from(days))),
+        Value::Time(micros) => quoted(out, |out| write_time(out, micros)),
+        Value::Timestamp(micros) => quoted(out, |out| write_timestamp(out, micros)),
         Value::Instant(micros) => quoted(out, |out| {
-            calendar::timestamp(out, micros);
+            write_timestamp(out, micros);
             out.push(b'Z');
         }),
         Value::Uuid(bytes) => quoted(out, |out| {

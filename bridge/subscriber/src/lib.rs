@@ -20,7 +20,6 @@
 //! - no row's value is logged.
 
 mod assurance;
-mod calendar;
 mod check;
 mod checkpoints;
 mod clock;

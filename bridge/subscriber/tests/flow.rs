@@ -383,6 +383,12 @@ fn a_snapshots_rows_come_before_the_stream_that_follows_it() {
         let rows = lines(folder.path());
         assert_eq!(ids(&rows), [1, 2, 3]);
         assert_eq!((rows[0]["op"].as_str(), &rows[0]["source"]["snapshot"]), (Some("r"), &true.into()));
+        let part = serde_json::json!({
+            "generation": 1, "as_of": {"commit": 5, "ordinal": u64::MAX}, "chunk": 0, "last": true,
+        });
+        assert_eq!(rows[0]["provenance"]["snapshot"], part, "{mode}");
+        let streamed = rows.iter().find(|row| row["op"] == "c").unwrap();
+        assert!(streamed["provenance"].get("snapshot").is_none());
     }
 }
 
