@@ -192,3 +192,25 @@ fn the_sections_of_a_batch_together_have_a_limit() {
     assert_eq!(halted(sender.subscriber("audit", folder.path(), &small), folder.path()), ["OPE009"]);
     assert!(lines(folder.path()).is_empty());
 }
+
+#[test]
+fn a_record_far_from_its_batch_is_found_among_all_leaves() {
+    for there in [true, false] {
+        let mut sender = Sender::new(&["payments"]);
+        let record = std::mem::replace(&mut sender.entries[2], b"\x00another".to_vec());
+        let fill = |sender: &mut Sender, entries: usize| {
+            while sender.entries.len() < entries {
+                sender.entries.push(format!("\x00{}", sender.entries.len()).into_bytes());
+            }
+        };
+        // Neither in the log's first tile nor in one of those before the batch.
+        fill(&mut sender, 300);
+        sender.entries.push(if there { record } else { b"\x00nothing".to_vec() });
+        fill(&mut sender, 1600);
+        sender.transact(0, &[part(1, &[10])]);
+        let (folder, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        sender.write_log(log.path());
+        let report = check(sender.subscriber("health", folder.path(), &reading(log.path()))).unwrap();
+        assert_eq!((report.is_clean(), report.has("VER065")), (there, !there), "{:?}", report.findings);
+    }
+}

@@ -25,8 +25,8 @@ use bridge_kafka::{Properties, Publisher};
 use bridge_subscriber::{Disk, Settings, Subscriber, Unwatched};
 use bridge_suite::{Digest, KeyLine, PrivateHalf, RecipientKey, Role, Secret, SigningKey, Suite, sha256};
 use bridge_tlog::{
-    Bundle, Checkpoint, Frontier, HashReader, NoteSigner, SignedCheckpoint, Tile, append_entry,
-    inclusion_proof, leaf_hash, node_hash,
+    Checkpoint, Frontier, HashReader, NoteSigner, SignedCheckpoint, append_entry, bundles_for,
+    inclusion_proof, leaf_hash, node_hash, tiles_for,
 };
 use bridge_trust::{Anchor, Ballot, Draft, Trust};
 use contract::{ACCOUNT, AMOUNTS, contract_text};
@@ -439,18 +439,22 @@ impl Sender {
 
     /// The log as a directory of tiles, as its connector publishes it.
     pub fn write_log(&self, folder: &Path) {
-        let width = u16::try_from(self.entries.len()).unwrap();
-        let (tile, bundle) = (Tile::new(0, 0, width).unwrap(), Bundle::new(0, width).unwrap());
-        let hashes: Vec<u8> = self.entries.iter().flat_map(|entry| leaf_hash(entry).0).collect();
-        let mut entries = Vec::new();
-        for entry in &self.entries {
-            append_entry(&mut entries, entry).unwrap();
+        let (size, hashes) = (self.entries.len() as u64, Hashes(&self.entries));
+        let mut files = vec![("checkpoint".to_owned(), self.checkpoint().into_bytes())];
+        for tile in tiles_for(0, size) {
+            let first = tile.index() * 256;
+            let hash = |index| hashes.hash(8 * tile.level(), index).unwrap().0;
+            files.push((tile.path(), (first..first + u64::from(tile.width())).flat_map(hash).collect()));
         }
-        for (name, bytes) in [
-            (tile.path(), hashes),
-            (bundle.path(), entries),
-            ("checkpoint".to_owned(), self.checkpoint().into_bytes()),
-        ] {
+        for bundle in bundles_for(0, size) {
+            let first = usize::try_from(bundle.index() * 256).unwrap();
+            let mut content = Vec::new();
+            for entry in &self.entries[first..first + usize::from(bundle.width())] {
+                append_entry(&mut content, entry).unwrap();
+            }
+            files.push((bundle.path(), content));
+        }
+        for (name, bytes) in files {
             let path = folder.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::File::create(path).unwrap().write_all(&bytes).unwrap();
