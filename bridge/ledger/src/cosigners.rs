@@ -33,10 +33,29 @@ struct Slot {
     changed: Condvar,
 }
 
+/// What the log's thread hears of.
+enum Heard {
+    Answer(Answered),
+    Woken,
+}
+
+/// Ends a [`Cosigners::take`] that waits.
+#[derive(Debug, Clone)]
+pub struct CosignersBell(Sender<Heard>);
+
+impl CosignersBell {
+    /// Makes the call that waits, or else the next one, return without an answer.
+    pub fn ring(&self) {
+        // Nobody waits any more when the other end is gone.
+        let _ = self.0.send(Heard::Woken);
+    }
+}
+
 /// The witnesses of a log. Dropping it lets the threads end by themselves, each after the request that it is in.
 pub struct Cosigners {
     slots: Vec<Arc<Slot>>,
-    answers: Receiver<Answered>,
+    heard: Receiver<Heard>,
+    bell: CosignersBell,
 }
 
 impl Cosigners {
@@ -49,7 +68,7 @@ impl Cosigners {
         dir: &Path,
         logs: &[VerifierKey],
     ) -> std::io::Result<Cosigners> {
-        let (sender, answers) = mpsc::channel();
+        let (sender, heard) = mpsc::channel();
         let mut slots = Vec::new();
         for witness in witnesses {
             let slot = Arc::new(Slot::default());
@@ -59,7 +78,7 @@ impl Cosigners {
                 .name(format!("cosigner {}", witness.name()))
                 .spawn(move || ask_for_ever(witness, &slot, &sender, &logs, &tiles))?;
         }
-        Ok(Cosigners { slots, answers })
+        Ok(Cosigners { slots, heard, bell: CosignersBell(sender) })
     }
 
     /// Asks all of them for this checkpoint. One that still waits for an older one goes on to this one after it.
@@ -71,9 +90,17 @@ impl Cosigners {
         }
     }
 
-    /// The next answer, of whatever witness and checkpoint; none when `timeout` passes.
+    /// The next answer, of whatever witness and checkpoint; none when `timeout` passes or the bell rings.
     pub fn take(&self, timeout: Duration) -> Option<Answered> {
-        self.answers.recv_timeout(timeout).ok()
+        match self.heard.recv_timeout(timeout) {
+            Ok(Heard::Answer(answered)) => Some(answered),
+            Ok(Heard::Woken) | Err(_) => None,
+        }
+    }
+
+    /// The bell of the thread that takes the answers.
+    pub fn bell(&self) -> CosignersBell {
+        self.bell.clone()
     }
 }
 
@@ -94,7 +121,7 @@ fn open(slot: &Slot) -> MutexGuard<'_, Next> {
 fn ask_for_ever(
     mut witness: WitnessClient,
     slot: &Slot,
-    answers: &Sender<Answered>,
+    answers: &Sender<Heard>,
     logs: &[VerifierKey],
     tiles: &TileReader,
 ) {
@@ -102,7 +129,7 @@ fn ask_for_ever(
         let outcome = witness.ask(&signed, logs, tiles);
         let answered =
             Answered { witness: witness.name().to_owned(), size: signed.checkpoint().size, outcome };
-        if answers.send(answered).is_err() {
+        if answers.send(Heard::Answer(answered)).is_err() {
             return;
         }
     }

@@ -46,7 +46,7 @@ mod witness_state;
 pub use bridge_event::Disposition;
 pub use chains::{ChainHead, Chains, Violation};
 pub use conflict::Conflict;
-pub use cosigners::{Answered, Cosigners};
+pub use cosigners::{Answered, Cosigners, CosignersBell};
 pub use disk::{Act, Disk, Fault};
 pub use heads::PLACE_BYTES_MAX;
 pub use lock::Holder;

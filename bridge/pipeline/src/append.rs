@@ -13,8 +13,8 @@ use bridge_envelope::{BatchEntry, BatchRef, Entry, MarkEntry, StreamMark};
 use bridge_event::{LogIndex, UnixMicros};
 use std::time::{Duration, Instant};
 
-/// How long the thread sleeps when nobody wakes it: beacons and marks are due by time.
-const TICK: Duration = Duration::from_millis(20);
+/// How long the thread sleeps at most when nobody wakes it. Beacons and marks are due by the wall clock, which may be set.
+const REST_MAX: Duration = Duration::from_millis(500);
 
 /// A batch that stands in the log, fsynced: what acknowledge takes. Only [`append`] makes it.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl<'a> Appending<'a> {
     /// Runs until the capturing thread has ended and every batch is in the log, then leaves a last mark and beacons.
     pub(crate) fn run(&mut self) -> Result<(), End> {
         loop {
-            self.life.sleep_until_woken(TICK);
+            self.life.sleep_until_woken(self.rest());
             self.life.go_on()?;
             self.append()?;
             let now = self.life.now();
@@ -71,6 +71,26 @@ impl<'a> Appending<'a> {
                     return self.last_words();
                 }
             }
+        }
+    }
+
+    /// How long nothing is due: no beacon, no mark, not the end of a drain.
+    fn rest(&self) -> Duration {
+        let (now, intervals) = (self.life.now(), self.life.intervals());
+        let left = |since: UnixMicros, every_ms: u64| {
+            let due = i64::try_from(every_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+            let left = since.0.saturating_add(due).saturating_sub(now.0);
+            Duration::from_micros(u64::try_from(left).unwrap_or(0))
+        };
+        let lamps = self
+            .lamps
+            .iter()
+            .map(|lamp| lamp.sent().map_or(Duration::ZERO, |sent| left(sent, intervals.idle_ms)));
+        let due = lamps.fold(left(self.marked, intervals.mark_ms), Duration::min).min(REST_MAX);
+        if self.life.is_stopping() {
+            due.min(self.life.drain_until().saturating_duration_since(Instant::now()))
+        } else {
+            due
         }
     }
 

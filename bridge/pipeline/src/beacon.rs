@@ -55,6 +55,11 @@ impl Lamp {
             || self.sent.is_none_or(|sent| now.0.saturating_sub(sent.0) >= idle)
     }
 
+    /// When the last beacon was sent.
+    pub(crate) fn sent(&self) -> Option<UnixMicros> {
+        self.sent
+    }
+
     /// The newest batch under the checkpoint; those before it are forgotten.
     fn covered(&mut self, checkpoint: &Published) -> Option<InLog> {
         while self.in_log.get(1).is_some_and(|next| next.index.0 < checkpoint.size) {

@@ -16,8 +16,8 @@ use bridge_ledger::{Answered, AskError, Cosigners, WitnessClient};
 use bridge_tlog::{Policy, SignedCheckpoint, VerifierKey};
 use std::time::{Duration, Instant};
 
-/// How long the thread sleeps when nothing is due.
-const TICK: Duration = Duration::from_millis(10);
+/// How long the thread sleeps at most; it is woken when the log grows, an answer comes, or the life ends.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How long a clean stop waits for the last checkpoint's cosignatures.
 const LAST_WAIT: Duration = Duration::from_millis(1_500);
@@ -94,6 +94,7 @@ impl<'a> Checkpointing<'a> {
         let cosigners =
             Cosigners::start(clients, &dir, std::slice::from_ref(connector.log_signer.verifier()))
                 .map_err(|error| End::Retry(format!("no thread for the witnesses: {error}")))?;
+        life.checkpoint_wakes_by(cosigners.bell());
         // Without a policy in the trust file no checkpoint is ever witnessed, and readers' levels say so.
         let policy = connector.trust.policy_for(&connector.origin).ok();
         Ok(Checkpointing { life, cosigners, witnesses, policy, open: None })
@@ -108,16 +109,24 @@ impl<'a> Checkpointing<'a> {
             if self.life.last_checkpoint_wanted() {
                 return self.last();
             }
-            let size = self.life.log(|log| log.size());
+            let mut size = self.life.log(|log| log.size());
+            if last.is_some_and(|(told, _)| told == size) {
+                // What is appended from here on rings the bell; what came just before is seen by the second look.
+                self.life.checkpoint_idles();
+                size = self.life.log(|log| log.size());
+            }
             let interval = match last {
                 Some((told, _)) if told == size => self.life.intervals().idle_ms,
                 _ => self.life.intervals().checkpoint_ms,
             };
-            if last.is_none_or(|(_, at)| at.elapsed() >= Duration::from_millis(interval)) {
+            let interval = Duration::from_millis(interval);
+            let left = last.map_or(Duration::ZERO, |(_, at)| interval.saturating_sub(at.elapsed()));
+            if left.is_zero() {
                 last = Some((size, Instant::now()));
                 self.sign()?;
+            } else {
+                self.gather(left)?;
             }
-            self.gather(TICK)?;
         }
     }
 
@@ -126,7 +135,7 @@ impl<'a> Checkpointing<'a> {
         self.sign()?;
         let until = Instant::now() + LAST_WAIT;
         while self.open.as_ref().is_some_and(|open| !open.told) && Instant::now() < until {
-            self.gather(TICK)?;
+            self.gather(until.saturating_duration_since(Instant::now()))?;
         }
         self.tell()
     }
@@ -145,9 +154,11 @@ impl<'a> Checkpointing<'a> {
         if self.witnesses.is_empty() { self.tell() } else { Ok(()) }
     }
 
-    /// Takes answers for as long as `wait`, and tells the checkpoint when enough have come or the time is over.
+    /// Takes an answer, waiting for it at most `wait`, and tells the checkpoint when enough have come or the time is over.
     fn gather(&mut self, wait: Duration) -> Result<(), End> {
-        if let Some(answered) = self.cosigners.take(wait) {
+        let waiting = self.open.as_ref().filter(|open| !open.told).map(|open| open.until);
+        let patience = waiting.map_or(REST_MAX, |until| until.saturating_duration_since(Instant::now()));
+        if let Some(answered) = self.cosigners.take(wait.min(patience).min(REST_MAX)) {
             self.answer(answered)?;
         }
         let Some(open) = &self.open else { return Ok(()) };

@@ -21,7 +21,7 @@ use bridge_envelope::{Compression, Entry};
 use bridge_event::{
     At, Epoch, GroupName, IncarnationNumber, LogIndex, Origin, SectionName, Sequence, StreamId, UnixMicros,
 };
-use bridge_ledger::{AppendError, Log};
+use bridge_ledger::{AppendError, CosignersBell, Log};
 use bridge_suite::{Digest, SigningKey, Suite};
 use bridge_trust::Trust;
 use schemas::Contract;
@@ -159,6 +159,8 @@ pub(crate) struct Life<'a> {
     may_acknowledge: Mutex<Option<At>>,
     last_checkpoint: Mutex<LastCheckpoint>,
     last_checkpoint_made: Condvar,
+    checkpoint_bell: OnceLock<CosignersBell>,
+    checkpoint_idles: AtomicBool,
     checkpoint: Mutex<Option<Published>>,
     under_beacon: Mutex<Vec<UnderBeacon>>,
     end: Mutex<Option<End>>,
@@ -207,6 +209,8 @@ impl<'a> Life<'a> {
             may_acknowledge: Mutex::new(None),
             last_checkpoint: Mutex::new(LastCheckpoint::default()),
             last_checkpoint_made: Condvar::new(),
+            checkpoint_bell: OnceLock::new(),
+            checkpoint_idles: AtomicBool::new(false),
             checkpoint: Mutex::new(begin.checkpoint),
             under_beacon: Mutex::new(under),
             end: Mutex::new(None),
@@ -230,7 +234,9 @@ impl<'a> Life<'a> {
     /// Appends entries and returns their indexes once they are durable.
     pub(crate) fn append(&self, entries: &[Entry]) -> Result<Range<LogIndex>, End> {
         let bytes = encode(entries)?;
-        self.log(|log| log.append(&bytes)).map_err(End::from_log)
+        let indexes = self.log(|log| log.append(&bytes)).map_err(End::from_log)?;
+        self.log_grew();
+        Ok(indexes)
     }
 
     /// Appends entries that depend on the index of the first one; no other entry comes in between.
@@ -241,6 +247,8 @@ impl<'a> Life<'a> {
         let mut log = held(self.log);
         let bytes = encode(&entries(log.size()))?;
         let indexes = log.append(&bytes).map_err(End::from_log)?;
+        drop(log);
+        self.log_grew();
         Ok((bytes, indexes))
     }
 
@@ -330,12 +338,36 @@ impl<'a> Life<'a> {
     pub(crate) fn want_last_checkpoint(&self, longest: Duration) {
         let mut last = held(&self.last_checkpoint);
         last.wanted = true;
+        self.ring_checkpoint();
         let waited = self.last_checkpoint_made.wait_timeout_while(last, longest, |last| !last.ended);
         drop(waited);
     }
 
     pub(crate) fn last_checkpoint_wanted(&self) -> bool {
         held(&self.last_checkpoint).wanted
+    }
+
+    /// The checkpointing thread is woken by this bell from now on.
+    pub(crate) fn checkpoint_wakes_by(&self, bell: CosignersBell) {
+        // A life has one checkpointing thread.
+        let _ = self.checkpoint_bell.set(bell);
+    }
+
+    /// The checkpointing thread has nothing new to sign, and is woken when there is.
+    pub(crate) fn checkpoint_idles(&self) {
+        self.checkpoint_idles.store(true, Ordering::SeqCst);
+    }
+
+    fn log_grew(&self) {
+        if self.checkpoint_idles.swap(false, Ordering::SeqCst) {
+            self.ring_checkpoint();
+        }
+    }
+
+    fn ring_checkpoint(&self) {
+        if let Some(bell) = self.checkpoint_bell.get() {
+            bell.ring();
+        }
     }
 
     /// The checkpointing thread has ended, for whatever reason.
@@ -397,6 +429,7 @@ impl<'a> Life<'a> {
         }
         self.ended.store(true, Ordering::SeqCst);
         self.wake_append();
+        self.ring_checkpoint();
     }
 
     /// Whether a thread may go on; an error that says nothing new otherwise, since the reason is kept already.

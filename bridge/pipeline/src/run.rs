@@ -78,7 +78,7 @@ impl std::fmt::Debug for Connector {
 }
 
 /// How long a source may wait for changes before the thread looks around.
-const POLL_WAIT: Duration = Duration::from_millis(20);
+const POLL_WAIT: Duration = Duration::from_millis(50);
 /// An acknowledgement may be a write in the department's own database: not more often than this.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(100);
 /// Batches that may wait for the sealing thread.

@@ -39,9 +39,12 @@ enum Sent {
     Record,
 }
 
-/// How long to wait for Kafka's reports while something is in flight, and for work while nothing is.
-const REPORTS_WAIT: Duration = Duration::from_micros(500);
-const WORK_WAIT: Duration = Duration::from_millis(20);
+/// How long to wait for Kafka's reports while something is in flight: work is not looked at meanwhile. Once none has come
+/// for as long as [`QUIET`], Kafka is slow or away, and new work may wait a little longer.
+const REPORTS_WAIT: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(10));
+const QUIET: Duration = Duration::from_millis(100);
+/// How long to wait for work while nothing is in flight; a message, or the end of all who send one, comes at once.
+const WORK_WAIT: Duration = Duration::from_millis(500);
 
 /// The producer with what is in flight.
 pub(crate) struct Courier<'a> {
@@ -49,11 +52,13 @@ pub(crate) struct Courier<'a> {
     publisher: Publisher,
     sent: HashMap<u64, Sent>,
     token: u64,
+    /// When Kafka last reported, or was first given something to report on.
+    heard: Instant,
 }
 
 impl<'a> Courier<'a> {
     pub(crate) fn new(life: &'a Life<'a>, publisher: Publisher) -> Courier<'a> {
-        Courier { life, publisher, sent: HashMap::new(), token: 0 }
+        Courier { life, publisher, sent: HashMap::new(), token: 0, heard: Instant::now() }
     }
 
     /// Hands a frame to the producer, waiting while its queue is full.
@@ -67,6 +72,9 @@ impl<'a> Courier<'a> {
     ) -> Result<(), End> {
         let token = self.token;
         self.token = self.token.wrapping_add(1);
+        if self.sent.is_empty() {
+            self.heard = Instant::now();
+        }
         self.sent.insert(token, sent);
         let deadline = Instant::now() + self.life.delivery_timeout();
         loop {
@@ -84,6 +92,9 @@ impl<'a> Courier<'a> {
     fn reports(&mut self, wait: Duration) -> Result<(), End> {
         let mut reports: Vec<Delivery> = Vec::new();
         self.publisher.poll(wait, &mut |delivery| reports.push(delivery));
+        if !reports.is_empty() {
+            self.heard = Instant::now();
+        }
         for delivery in reports {
             let sent = self.sent.remove(&delivery.token);
             let offset = delivery.result.map_err(End::retry)?;
@@ -127,6 +138,14 @@ impl<'a> Courier<'a> {
         Ok(())
     }
 
+    fn reports_wait(&self) -> Duration {
+        match (self.in_flight(), self.heard.elapsed() < QUIET) {
+            (0, _) => Duration::ZERO,
+            (_, true) => REPORTS_WAIT.0,
+            (_, false) => REPORTS_WAIT.1,
+        }
+    }
+
     fn in_flight(&self) -> usize {
         self.sent.len()
     }
@@ -166,7 +185,7 @@ impl<'a> Sealing<'a> {
                 }
                 Ok(message) => self.take(message)?,
                 Err(RecvTimeoutError::Timeout) => {
-                    let wait = if self.courier.in_flight() > 0 { REPORTS_WAIT } else { Duration::ZERO };
+                    let wait = self.courier.reports_wait();
                     self.courier.reports(wait)?;
                 }
                 // Every sender is gone: the appending thread, which sends last, has ended.

@@ -24,8 +24,8 @@ const BOUNDARIES_MAX: i64 = 256;
 const SHORT_WAIT: Duration = Duration::from_millis(100);
 
 /// How often an idle file is looked at: soon after something happened, then more rarely.
-const LOOK_EVERY_MIN: Duration = Duration::from_millis(1);
-const LOOK_EVERY_MAX: Duration = Duration::from_millis(10);
+pub(crate) const LOOK_EVERY_MIN: Duration = Duration::from_millis(1);
+const LOOK_EVERY_MAX: Duration = Duration::from_millis(20);
 
 /// A boundary in the changelog: a transaction's last row.
 #[derive(Clone, Debug)]
@@ -135,10 +135,12 @@ enum Look {
 impl SqliteSource {
     pub(crate) fn replicate(&mut self, wait: Duration, out: &mut dyn Capture) -> Result<Polled, SourceError> {
         let until = Instant::now() + wait;
-        let mut pause = LOOK_EVERY_MIN;
         loop {
             match self.look()? {
-                Look::Rows => return self.give(out),
+                Look::Rows => {
+                    self.pause = LOOK_EVERY_MIN;
+                    return self.give(out);
+                }
                 Look::Unclosed if self.close_if_free()? => continue,
                 Look::Unclosed => {}
                 Look::Nothing if self.prunable => {
@@ -150,8 +152,8 @@ impl SqliteSource {
             if left.is_zero() {
                 return Ok(Polled::Idle { at: end_of(self.progress.delivered) });
             }
-            std::thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LOOK_EVERY_MAX);
+            std::thread::sleep(self.pause.min(left));
+            self.pause = (self.pause * 2).min(LOOK_EVERY_MAX);
         }
     }
 

@@ -4,7 +4,7 @@ use crate::claim::{Claim, Claimant};
 use crate::decode::{Chunk, Readers};
 use crate::file::{broken, open, resolve, signed, sync_wal, unsigned};
 use crate::layout::Installed;
-use crate::replication::{Boundaries, Progress};
+use crate::replication::{Boundaries, LOOK_EVERY_MIN, Progress};
 use crate::schema;
 use bridge_event::{At, Incarnation, Token};
 use connectors_source::{Capture, Polled, Recognised, SnapshotRows, Source, SourceError, Table};
@@ -35,6 +35,8 @@ pub struct SqliteSource {
     pub(crate) chunk: Chunk,
     /// The file's data version when there was nothing to deliver.
     pub(crate) idle_at: Option<i64>,
+    /// How long to wait before the next look; it grows while nothing happens, also over polls.
+    pub(crate) pause: Duration,
     /// Since when a committed transaction waits for a boundary that another writer's lock prevents.
     pub(crate) unclosed_since: Option<Instant>,
 }
@@ -95,6 +97,7 @@ impl SqliteSource {
             boundaries: Boundaries::default(),
             chunk: Chunk::default(),
             idle_at: None,
+            pause: LOOK_EVERY_MIN,
             unclosed_since: None,
         })
     }
