@@ -15,8 +15,10 @@
 )]
 
 mod amended;
+mod full;
 mod keys;
 mod kills;
+mod large;
 mod liar;
 mod owners;
 #[allow(dead_code, unreachable_pub, reason = "the harness has hands that only other tests need")]
