@@ -1,6 +1,6 @@
 //! What the machine is told of a verified frame.
 
-use bridge_envelope::{Header, Notice};
+use bridge_envelope::{Header, Notice, SnapshotPlace};
 use bridge_event::{Epoch, IncarnationNumber, Kind, Mark, Sequence};
 use bridge_suite::Digest;
 
@@ -35,6 +35,8 @@ pub struct Facts {
     pub begun: u64,
     /// Source transactions that end in it: `continues + begun = ended + leaves_open`, counting a yes as 1.
     pub ended: u64,
+    /// Generation, chunk and end of a snapshot batch; `None` in every other batch.
+    pub snapshot: Option<SnapshotPlace>,
     /// The sequences that a GAP names as lost, with their digests, in order; empty in every other batch.
     pub lost: Vec<(Sequence, Digest)>,
     /// The previous digest of the first of `lost`; [`Digest::ZERO`] when nothing is lost.
@@ -68,6 +70,7 @@ impl Facts {
             leaves_open: header.leaves_open,
             begun: header.transactions_begun,
             ended: header.transactions_ended,
+            snapshot: header.snapshot.as_ref().map(SnapshotPlace::of),
             lost,
             lost_previous,
             voids,

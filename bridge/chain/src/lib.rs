@@ -29,6 +29,7 @@ pub mod start;
 mod state;
 mod step;
 
+pub use bridge_envelope::SnapshotPlace;
 pub use bridge_event::Mark;
 pub use facts::{Facts, Input};
 pub use machine::{Machine, RECENT_DIGESTS_MAX};

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-use bridge_event::{Epoch, Kind, Sequence};
+use bridge_event::{Epoch, Generation, Kind, Sequence};
 use bridge_suite::Digest;
 
-use crate::{Facts, Finding, Input, Last, Mark, Open, Rules, Shipped, State, Step};
+use crate::{Facts, Finding, Input, Last, Mark, Open, Rules, Shipped, SnapshotPlace, State, Step};
 
 /// Digests of accepted batches kept at hand to tell a duplicate from a fork: 1,024 of 32 bytes, 32 KiB a stream. What
 /// is older is [`Step::Old`], and archive or log tell.
@@ -171,6 +171,7 @@ impl<R: Rules> Machine<R> {
     fn follows(&self, facts: &Facts) -> Result<(), Step> {
         self.incarnation_follows(facts)
             .and_then(|()| self.open_follows(facts))
+            .and_then(|()| self.snapshot_follows(facts))
             .and_then(|()| self.position_follows(facts))
             .map_err(Step::Halt)
     }
@@ -209,6 +210,38 @@ impl<R: Rules> Machine<R> {
         if follows { Ok(()) } else { Err(Finding::OpenMismatch) }
     }
 
+    /// A snapshot's chunks are dense and end with the last one; a snapshot that was broken off begins again as the next
+    /// generation.
+    fn snapshot_follows(&self, facts: &Facts) -> Result<(), Finding> {
+        let waits = self.state.in_snapshot() && R::SNAPSHOT_ENDS_FIRST;
+        let follows = match (facts.kind, facts.snapshot) {
+            (Kind::Snapshot, Some(part)) => self.part_follows(part),
+            (Kind::Snapshot, None) => false,
+            // What closes a transaction cannot come here: a snapshot begins only while none is open.
+            (Kind::Stream, _) => !waits,
+            (Kind::Schema, _) => !waits || facts.rows == 0,
+            (Kind::Gap | Kind::Retract, _) => true,
+        };
+        if follows { Ok(()) } else { Err(Finding::SnapshotBroken) }
+    }
+
+    fn part_follows(&self, part: SnapshotPlace) -> bool {
+        let begins = part.chunk == 0;
+        let Some(before) = self.state.snapshot else {
+            // Behind a head, that is after a GAP or batches of the stream, any generation may be the first that is known.
+            let first = self.state.head.is_none() && R::GENERATIONS_ARE_DENSE;
+            return begins
+                && part.generation >= Generation(1)
+                && (!first || part.generation == Generation(1));
+        };
+        if part.generation == before.generation && (!begins || R::GENERATIONS_ARE_DENSE) {
+            let next = before.chunk.checked_add(1) == Some(part.chunk);
+            return !before.last && (next || !R::CHUNKS_ARE_DENSE);
+        }
+        let next = before.generation.0.checked_add(1) == Some(part.generation.0);
+        begins && (next || !R::GENERATIONS_ARE_DENSE)
+    }
+
     fn position_follows(&self, facts: &Facts) -> Result<(), Finding> {
         // Marks of two incarnations do not compare: the first batch and a GAP or RETRACT that raises it begin anew.
         let same = self.state.head.is_some() && facts.incarnation == self.state.last.incarnation;
@@ -223,7 +256,7 @@ impl<R: Rules> Machine<R> {
                 }
             }
             Kind::Stream | Kind::Schema => {
-                let goes_on = fragment_follows(last, facts.first, false)?;
+                let goes_on = fragment_follows(last, facts.first)?;
                 // The fragments of a row have one place, which the stream must not have before the first of them.
                 let after = goes_on || last.is_none_or(|last| facts.first.at() > last.at());
                 let forward = facts.first <= facts.last && after;
@@ -233,8 +266,13 @@ impl<R: Rules> Machine<R> {
                 Err(Finding::PositionMoved)
             }
             Kind::Snapshot => {
-                fragment_follows(last, facts.first, true)?;
-                // All rows of a snapshot have one place.
+                let begins = facts.snapshot.is_none_or(|part| part.chunk == 0);
+                // All chunks of a snapshot are as of one position, and so all its rows have one place.
+                if !begins && last.map(|last| last.at()) != Some(facts.last.at()) {
+                    return Err(Finding::PositionMoved);
+                }
+                // A snapshot that begins again leaves the row that it was broken off in.
+                fragment_follows(last.filter(|_| !begins), facts.first)?;
                 if last.is_none_or(|last| facts.last.at() >= last.at()) {
                     Ok(())
                 } else {
@@ -263,17 +301,23 @@ impl<R: Rules> Machine<R> {
         self.state.head = Some((facts.sequence, facts.digest));
         self.state.last = Last { incarnation: facts.incarnation, mark: facts.last };
         self.state.open = facts.leaves_open.then_some(Open { commit: facts.last.commit });
+        if facts.kind == Kind::Gap {
+            // What is missing may have held chunks, of later generations too.
+            self.state.snapshot = None;
+        } else if facts.snapshot.is_some() {
+            self.state.snapshot = facts.snapshot;
+        }
     }
 }
 
 /// Whether a batch that begins at `first` brings the next fragment of the row that the stream leaves unfinished.
 ///
-/// A row's first fragment is number 1. `anew`: a snapshot that is begun again leaves the row that it was broken off in.
-fn fragment_follows(last: Option<Mark>, first: Mark, anew: bool) -> Result<bool, Finding> {
+/// A row's first fragment is number 1.
+fn fragment_follows(last: Option<Mark>, first: Mark) -> Result<bool, Finding> {
     let unfinished = last.is_some_and(|last| last.is_unfinished());
     if last.is_some_and(|last| last.goes_on_with(&first)) {
         Ok(true)
-    } else if first.fragment > 1 || (unfinished && !anew) {
+    } else if first.fragment > 1 || unfinished {
         Err(Finding::RowBroken)
     } else {
         Ok(false)

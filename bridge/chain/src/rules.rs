@@ -18,6 +18,12 @@ pub trait Rules: Copy + Debug + Default + Eq + Hash + 'static {
     const SEQUENCE_IS_EXACT: bool = true;
     /// Machine: a batch beyond the next sequence is dropped; only a beacon speaks of loss.
     const AHEAD_IS_DROPPED: bool = true;
+    /// Machine: a snapshot's chunks are dense, from 0.
+    const CHUNKS_ARE_DENSE: bool = true;
+    /// Machine: a snapshot that begins again is the next generation.
+    const GENERATIONS_ARE_DENSE: bool = true;
+    /// Machine: while a snapshot lacks its last chunk, nothing else brings rows.
+    const SNAPSHOT_ENDS_FIRST: bool = true;
     /// Start: the tail is read after the own fence is acknowledged, and up to it.
     const TAIL_AFTER_FENCE: bool = true;
     /// Start: every stream's fence is acknowledged, or the start takes a new epoch.

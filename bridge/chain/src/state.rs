@@ -1,5 +1,6 @@
 //! A stream's state and its places: what is stored, sent in beacons and begun from.
 
+use bridge_envelope::SnapshotPlace;
 use bridge_event::{Epoch, IncarnationNumber, Offset, Sequence};
 use bridge_suite::Digest;
 
@@ -34,6 +35,8 @@ pub struct State {
     pub last: Last,
     /// The source transaction that the head leaves open.
     pub open: Option<Open>,
+    /// The newest snapshot chunk; `None` before the first one, and after a GAP: what is missing may have held chunks.
+    pub snapshot: Option<SnapshotPlace>,
 }
 
 impl State {
@@ -43,7 +46,13 @@ impl State {
         head: None,
         last: Last { incarnation: IncarnationNumber(0), mark: Mark::START },
         open: None,
+        snapshot: None,
     };
+
+    /// Whether a snapshot has begun whose last chunk is not there: nothing but the snapshot may bring rows.
+    pub fn in_snapshot(&self) -> bool {
+        self.snapshot.is_some_and(|snapshot| !snapshot.last)
+    }
 }
 
 /// An offset together with the state right after the record before it: where reading can begin.
@@ -66,13 +75,14 @@ impl Place {
             head: place.head.map(|head| (head.sequence, head.digest)),
             last: Last { incarnation: place.incarnation, mark: place.last },
             open: place.open.map(|commit| Open { commit }),
+            snapshot: place.snapshot,
         };
         Place { offset: place.offset, state }
     }
 
-    /// The place as a beacon carries it, with how far the stream's snapshot is.
-    pub fn wire(&self, snapshot: Option<bridge_envelope::SnapshotPlace>) -> bridge_envelope::Place {
-        let State { fenced, head, last, open } = self.state;
+    /// The place as a beacon carries it.
+    pub fn wire(&self) -> bridge_envelope::Place {
+        let State { fenced, head, last, open, snapshot } = self.state;
         bridge_envelope::Place {
             offset: self.offset,
             epoch: fenced,

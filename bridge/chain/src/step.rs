@@ -47,11 +47,14 @@ pub enum Finding {
     OpenMismatch,
     /// Another incarnation without a GAP or RETRACT, or a lower one.
     IncarnationChanged,
+    /// A snapshot's chunk that is not the next one or the first of the next generation, or rows of the stream before the
+    /// snapshot's last chunk.
+    SnapshotBroken,
 }
 
 impl Finding {
     /// All findings.
-    pub const ALL: [Finding; 9] = [
+    pub const ALL: [Finding; 10] = [
         Finding::Unfenced,
         Finding::Fork,
         Finding::BrokenChain,
@@ -61,6 +64,7 @@ impl Finding {
         Finding::PositionMoved,
         Finding::OpenMismatch,
         Finding::IncarnationChanged,
+        Finding::SnapshotBroken,
     ];
 
     /// The finding's word.
@@ -75,6 +79,7 @@ impl Finding {
             Finding::PositionMoved => "position-moved",
             Finding::OpenMismatch => "open-mismatch",
             Finding::IncarnationChanged => "incarnation-changed",
+            Finding::SnapshotBroken => "snapshot-broken",
         }
     }
 }

@@ -21,6 +21,7 @@ fn adopted_state() -> State {
         head: Some((Sequence(4), Digest([4; 32]))),
         last: Last { incarnation: INCARNATION, mark: mark(50, 3, Mark::LAST_FRAGMENT) },
         open: Some(Open { commit: 50 }),
+        snapshot: None,
     }
 }
 
@@ -48,6 +49,7 @@ fn next(outgoing: &Outgoing, row: Mark, leaves_open: bool) -> Facts {
         leaves_open,
         begun: u64::from(!continues),
         ended: u64::from(!leaves_open),
+        snapshot: None,
         lost: Vec::new(),
         lost_previous: Digest::ZERO,
         voids: Vec::new(),

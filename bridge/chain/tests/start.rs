@@ -30,6 +30,7 @@ fn batch(epoch: u64, sequence: u64) -> Input {
         leaves_open: false,
         begun: 1,
         ended: 1,
+        snapshot: None,
         lost: Vec::new(),
         lost_previous: Digest::ZERO,
         voids: Vec::new(),
@@ -47,6 +48,7 @@ fn state(fenced: u64, head: u64) -> State {
         head: Some((Sequence(head), digest(head))),
         last: Last { incarnation: IncarnationNumber(1), mark },
         open: None,
+        snapshot: None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::mark::{read_mark, write_mark};
 use crate::signed::{Attested, BEACON, Signed, Signers, Verdict};
 use crate::verify::Expected;
 use crate::wire::{Reader, Writer};
-use crate::{BatchRef, Entry, Finding, Mark, ParseError, RowPosition, SealError};
+use crate::{BatchRef, Entry, Finding, Mark, ParseError, RowPosition, SealError, SnapshotPart};
 
 /// Longest inclusion path: a tree of 2^63 leaves has 63 levels below its root.
 pub const PATH_HASHES_MAX: usize = 63;
@@ -98,6 +98,27 @@ pub struct Beacon {
     pub next_due: UnixMicros,
 }
 
+impl SnapshotPlace {
+    /// The place right after a snapshot's batch.
+    pub fn of(part: &SnapshotPart) -> SnapshotPlace {
+        SnapshotPlace { generation: part.generation, chunk: part.chunk, last: part.last }
+    }
+
+    pub(crate) fn write(self, w: &mut Writer) {
+        w.unsigned(self.generation.0);
+        w.unsigned(self.chunk);
+        w.boolean(self.last);
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>, field: &'static str) -> Result<SnapshotPlace, ParseError> {
+        Ok(SnapshotPlace {
+            generation: Generation(r.unsigned(field)?),
+            chunk: r.unsigned(field)?,
+            last: r.boolean(field)?,
+        })
+    }
+}
+
 impl Place {
     fn write(&self, w: &mut Writer) {
         w.long(self.offset.0);
@@ -106,11 +127,7 @@ impl Place {
         w.small(self.incarnation.0);
         write_mark(&self.last, w);
         w.option(self.open, Writer::unsigned);
-        w.option(self.snapshot, |w, s| {
-            w.unsigned(s.generation.0);
-            w.unsigned(s.chunk);
-            w.boolean(s.last);
-        });
+        w.option(self.snapshot, |w, snapshot| snapshot.write(w));
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Place, ParseError> {
@@ -121,13 +138,7 @@ impl Place {
             incarnation: r.incarnation("place.incarnation")?,
             last: read_mark(r, "place.last")?,
             open: r.option("place.open", |r| r.unsigned("place.open"))?,
-            snapshot: r.option("place.snapshot", |r| {
-                Ok(SnapshotPlace {
-                    generation: Generation(r.unsigned("place.snapshot")?),
-                    chunk: r.unsigned("place.snapshot")?,
-                    last: r.boolean("place.snapshot")?,
-                })
-            })?,
+            snapshot: r.option("place.snapshot", |r| SnapshotPlace::read(r, "place.snapshot"))?,
         })
     }
 }
@@ -215,6 +226,7 @@ impl Beacon {
         say(same.is_some_and(|(at, head)| at.digest != head.digest), "the place's head is another batch");
         say(place.head.is_none() && place.last != Mark::default(), "the place has a last row and no head");
         say(place.head.is_none() && place.open.is_some(), "the place has an open transaction and no head");
+        say(place.head.is_none() && place.snapshot.is_some(), "the place has a snapshot and no head");
         say(self.next_due < self.clock, "the next beacon is due before this one");
         if let Some(appended) = &self.appended {
             say(self.head.is_none(), "the log holds a batch of a stream without a head");

@@ -19,7 +19,7 @@ use crate::key_record::{KeyRecord, Rewrap};
 use crate::mark::{read_mark, write_mark};
 use crate::signed::{CONTRACT, INCARNATION, KEY_RECORD, REWRAP};
 use crate::wire::{Reader, Writer};
-use crate::{BatchRef, Header, Mark, ParseError, SealError};
+use crate::{BatchRef, Header, Mark, ParseError, SealError, SnapshotPlace};
 
 /// Longest log entry, in bytes: an entry bundle (C2SP tlog-tiles) gives its length 16 bits.
 pub const ENTRY_BYTES_MAX: usize = 65_535;
@@ -71,6 +71,9 @@ pub struct BatchEntry {
     pub first: Mark,
     /// Its last position.
     pub last: Mark,
+    /// Generation, chunk and end of a snapshot batch, `None` in every other one: so that the log alone tells the
+    /// stream's state.
+    pub snapshot: Option<SnapshotPlace>,
 }
 
 /// Where every stream of a log stood at a time.
@@ -144,6 +147,7 @@ impl BatchEntry {
             incarnation: header.incarnation,
             first: header.first.mark,
             last: header.last.mark,
+            snapshot: header.snapshot.as_ref().map(SnapshotPlace::of),
         }
     }
 
@@ -166,13 +170,14 @@ impl BatchEntry {
         w.small(self.incarnation.0);
         write_mark(&self.first, w);
         write_mark(&self.last, w);
+        w.option(self.snapshot, |w, snapshot| snapshot.write(w));
     }
 
     fn read(r: &mut Reader<'_>) -> Result<BatchEntry, ParseError> {
         let suite = Suite::from_number(r.short("suite")?)?;
         let (department, dataset) = (r.name("department")?, r.name("dataset")?);
         let partition = Partition(r.small("partition")?);
-        Ok(BatchEntry {
+        let entry = BatchEntry {
             suite,
             stream: StreamId { department, dataset, partition },
             epoch: Epoch(r.unsigned("epoch")?),
@@ -194,7 +199,12 @@ impl BatchEntry {
             incarnation: r.incarnation("incarnation")?,
             first: read_mark(r, "first")?,
             last: read_mark(r, "last")?,
-        })
+            snapshot: r.option("snapshot", |r| SnapshotPlace::read(r, "snapshot"))?,
+        };
+        if (entry.kind == Kind::Snapshot) != entry.snapshot.is_some() {
+            return Err(r.malformed("snapshot", "the kind and the snapshot do not match"));
+        }
+        Ok(entry)
     }
 }
 

@@ -184,6 +184,13 @@ proptest! {
 
     #[test]
     fn a_batch_entry_comes_back(header in any_header(), index in proptest::option::of(0..u64::MAX >> 1)) {
+        // An entry whose kind and snapshot contradict each other is refused.
+        let kind = match (header.kind, &header.snapshot) {
+            (_, Some(_)) => Kind::Snapshot,
+            (Kind::Snapshot, None) => Kind::Stream,
+            (kind, None) => kind,
+        };
+        let header = Header { kind, ..header };
         let entry = Entry::of_batch(&header, header.digest(), index.map(LogIndex));
         prop_assert_eq!(Entry::decode(&entry.encode().unwrap()).unwrap(), entry);
     }

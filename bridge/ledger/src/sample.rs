@@ -47,5 +47,6 @@ pub(crate) fn batch(chains: &Chains, stream: &StreamId, epoch: u64) -> Entry {
         incarnation: IncarnationNumber(1),
         first: Mark::default(),
         last: Mark::default(),
+        snapshot: None,
     })
 }

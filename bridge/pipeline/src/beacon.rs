@@ -120,10 +120,10 @@ pub(crate) fn build(
         let captured = streams.captured_to();
         streams.sending.get(stream).map(|sending: &Sending| {
             let said = sending.outgoing.said(captured);
-            (said, sending.head_last.clone(), sending.snapshot)
+            (said, sending.head_last.clone())
         })
     });
-    let Some((said, head_last, snapshot)) = said else {
+    let Some((said, head_last)) = said else {
         return Err(End::Halt(crate::ConnectorError::NoSuchStream(stream)));
     };
     let idle = i64::try_from(life.intervals().idle_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
@@ -133,7 +133,7 @@ pub(crate) fn build(
         epoch: life.epoch(),
         incarnation: life.incarnation(),
         head: said.head.map(|(sequence, digest)| Head { sequence, digest, last: head_last }),
-        place: said.place.wire(snapshot),
+        place: said.place.wire(),
         resolved: said.resolved,
         appended,
         clock: now,

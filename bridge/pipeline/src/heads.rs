@@ -2,8 +2,8 @@
 //!
 //! The file may be lost or old: a beacon's place does as well, and an old place only costs reading.
 
-use bridge_chain::{Last, Mark, Open, Place, State};
-use bridge_envelope::{RowPosition, SnapshotPlace};
+use bridge_chain::{Last, Mark, Open, Place, SnapshotPlace, State};
+use bridge_envelope::RowPosition;
 use bridge_event::{Epoch, Generation, IncarnationNumber, Offset, Sequence, Token};
 use bridge_suite::Digest;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,6 @@ pub(crate) struct StreamHead {
     pub(crate) place: Place,
     /// Where the place's head ends, with the engine's token.
     pub(crate) last: RowPosition,
-    pub(crate) snapshot: Option<SnapshotPlace>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,7 +32,7 @@ struct Stored {
 impl StreamHead {
     /// The bytes to keep.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let State { fenced, head, last, open } = self.place.state;
+        let State { fenced, head, last, open, snapshot } = self.place.state;
         let stored = Stored {
             offset: self.place.offset.0,
             fenced: fenced.0,
@@ -42,7 +41,7 @@ impl StreamHead {
             last: (last.mark.commit, last.mark.ordinal, last.mark.fragment),
             open: open.map(|open| open.commit),
             token: self.last.token.as_bytes().to_vec(),
-            snapshot: self.snapshot.map(|s| (s.generation.0, s.chunk, s.last)),
+            snapshot: snapshot.map(|s| (s.generation.0, s.chunk, s.last)),
         };
         // Numbers, texts and lists only: nothing that JSON cannot hold.
         serde_json::to_vec(&stored).unwrap_or_default()
@@ -64,6 +63,11 @@ impl StreamHead {
                 mark: Mark { commit, ordinal, fragment },
             },
             open: stored.open.map(|commit| Open { commit }),
+            snapshot: stored.snapshot.map(|(generation, chunk, last)| SnapshotPlace {
+                generation: Generation(generation),
+                chunk,
+                last,
+            }),
         };
         Some(StreamHead {
             place: Place { offset: Offset(stored.offset), state },
@@ -71,11 +75,6 @@ impl StreamHead {
                 mark: Mark { commit, ordinal, fragment },
                 token: Token::new(stored.token).ok()?,
             },
-            snapshot: stored.snapshot.map(|(generation, chunk, last)| SnapshotPlace {
-                generation: Generation(generation),
-                chunk,
-                last,
-            }),
         })
     }
 
@@ -85,7 +84,6 @@ impl StreamHead {
         StreamHead {
             place: Place::of(place),
             last: RowPosition { mark: place.last, token: Token::default() },
-            snapshot: place.snapshot,
         }
     }
 }
@@ -105,10 +103,10 @@ mod tests {
                     head: Some((Sequence(9), Digest([7; 32]))),
                     last: Last { incarnation: IncarnationNumber(1), mark },
                     open: Some(Open { commit: 5 }),
+                    snapshot: Some(SnapshotPlace { generation: Generation(1), chunk: 4, last: true }),
                 },
             },
             last: RowPosition { mark, token: Token::new(vec![0, 255, 3]).unwrap() },
-            snapshot: Some(SnapshotPlace { generation: Generation(1), chunk: 4, last: true }),
         };
         assert_eq!(StreamHead::decode(&head.encode()), Some(head));
     }

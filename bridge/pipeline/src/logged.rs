@@ -1,8 +1,8 @@
 //! What the log holds of a stream.
 
 use crate::life::End;
-use bridge_envelope::{BatchEntry, Entry};
-use bridge_event::{LogIndex, Sequence, StreamId};
+use bridge_envelope::{BatchEntry, Entry, SnapshotPlace};
+use bridge_event::{Kind, LogIndex, Sequence, StreamId};
 use bridge_ledger::Log;
 use bridge_suite::Digest;
 use std::collections::HashMap;
@@ -25,6 +25,21 @@ fn read(log: &Log, index: LogIndex) -> Result<Logged, End> {
 /// The stream's newest batch, `None` when the log has none.
 pub(crate) fn newest(log: &Log, stream: &StreamId) -> Result<Option<Logged>, End> {
     log.head(stream).map(|head| read(log, head.index)).transpose()
+}
+
+/// The newest snapshot chunk of the stream: one walk back, to the newest entry of a snapshot. `None` when there is none, and
+/// after a GAP, whose lost batches may have been chunks.
+pub(crate) fn snapshot(log: &Log, stream: &StreamId) -> Result<Option<SnapshotPlace>, End> {
+    let mut at = log.head(stream).map(|head| head.index);
+    while let Some(index) = at {
+        let Logged { entry, .. } = read(log, index)?;
+        match entry.kind {
+            Kind::Gap => return Ok(None),
+            Kind::Snapshot => return Ok(entry.snapshot),
+            _ => at = entry.previous_index,
+        }
+    }
+    Ok(None)
 }
 
 /// The digests that the log has of the stream from `from` on, by sequence: one walk back from the newest.

@@ -16,6 +16,7 @@ use crate::shutdown::Shutdown;
 use crate::start::{Started, Starting};
 use crate::streams::{Sending, Streams};
 use bridge_chain::outgoing::Outgoing;
+use bridge_chain::{SnapshotPlace, State};
 use bridge_envelope::{ContractRecord, Signed};
 use bridge_event::{Generation, IncarnationNumber, Origin};
 use bridge_kafka::Properties;
@@ -209,9 +210,11 @@ fn generations(started: &Started) -> Vec<Option<Generation>> {
     started
         .streams
         .iter()
-        .map(|stream| match stream.snapshot {
-            None if stream.adopted.machine.state().head.is_none() => Some(Generation(1)),
-            Some(snapshot) if !snapshot.last => Some(Generation(snapshot.generation.0.saturating_add(1))),
+        .map(|stream| match stream.adopted.machine.state() {
+            State { head: None, .. } => Some(Generation(1)),
+            State { snapshot: Some(SnapshotPlace { generation, last: false, .. }), .. } => {
+                Some(Generation(generation.0.saturating_add(1)))
+            }
             _ => None,
         })
         .collect()
@@ -275,7 +278,7 @@ fn run_life(
         };
         let state = *stream.adopted.machine.state();
         lanes.push((encoder, state, stream.head_last.token.clone()));
-        sending.push(Sending::new(Outgoing::new(stream.adopted), stream.head_last, stream.snapshot));
+        sending.push(Sending::new(Outgoing::new(stream.adopted), stream.head_last));
         in_log.push(stream.in_log);
     }
     let (to_seal, work) = sync_channel(TO_SEAL_MAX);

@@ -12,8 +12,8 @@ use crate::{Connector, ConnectorError};
 use bridge_chain::start::{Adopted, Effect, Halt, Located, Outcome, Sizes, Start};
 use bridge_chain::{Facts, Input, Last, Open, State};
 use bridge_envelope::{
-    BatchEntry, Entry, EpochEntry, Expected, Fence, FrameKind, Header, RowPosition, SnapshotPart,
-    SnapshotPlace, sign_fence, verify_batch, verify_beacon, verify_fence,
+    BatchEntry, Entry, EpochEntry, Expected, Fence, FrameKind, Header, RowPosition, sign_fence, verify_batch,
+    verify_beacon, verify_fence,
 };
 use bridge_event::{Epoch, IncarnationNumber, LogIndex, Offset, Sequence};
 use bridge_kafka::{Fetched, Fetcher, Publisher, Reading};
@@ -36,7 +36,6 @@ pub(crate) struct StartedStream {
     pub(crate) adopted: Adopted,
     /// Where the adopted head ends, with the engine's token as far as it is known.
     pub(crate) head_last: RowPosition,
-    pub(crate) snapshot: Option<SnapshotPlace>,
     pub(crate) in_log: Option<InLog>,
 }
 
@@ -44,11 +43,8 @@ pub(crate) struct StartedStream {
 #[derive(Debug, Default)]
 struct Reader {
     head_last: RowPosition,
-    snapshot: Option<SnapshotPlace>,
     /// The head's sequence at the place that reading begins from.
     from: Option<Sequence>,
-    /// Snapshot batches read since the place; the log says which of them were adopted.
-    snapshots: Vec<(Sequence, Digest, SnapshotPlace)>,
     /// What the log has of the stream from the place on.
     logged: HashMap<Sequence, Digest>,
     /// The batch that was just handed to the rules, in case they want it appended.
@@ -241,7 +237,6 @@ impl<'a> Starting<'a> {
         if let Some(head) = known {
             if let Some(reader) = self.readers.get_mut(stream) {
                 reader.head_last = head.last.clone();
-                reader.snapshot = head.snapshot;
                 reader.from = head.place.state.head.map(|(sequence, _)| sequence);
             }
             let logged = match head.place.state.head {
@@ -266,6 +261,7 @@ impl<'a> Starting<'a> {
             head: Some((sequence, digest)),
             last: Last { incarnation, mark: last },
             open: leaves_open.then_some(Open { commit: last.commit }),
+            snapshot: logged::snapshot(&held(self.log), &plan.stream)?,
         })
     }
 
@@ -330,11 +326,6 @@ impl<'a> Starting<'a> {
                 }
                 let facts = Facts::of(&header, digest);
                 if let Some(reader) = self.readers.get_mut(self.reading) {
-                    if let Some(part) = &header.snapshot {
-                        let SnapshotPart { generation, chunk, last, .. } = *part;
-                        let place = SnapshotPlace { generation, chunk, last };
-                        reader.snapshots.push((header.sequence, digest, place));
-                    }
                     reader.batch = Some((header, digest));
                 }
                 Some(Input::Batch(facts))
@@ -380,21 +371,12 @@ impl<'a> Starting<'a> {
             let plan = self.plan(stream)?;
             let reader = self.readers.get(stream);
             let state = *adopted.machine.state();
-            let (mut head_last, mut snapshot) =
-                reader.map(|reader| (reader.head_last.clone(), reader.snapshot)).unwrap_or_default();
+            let mut head_last = reader.map(|reader| reader.head_last.clone()).unwrap_or_default();
             // The last batch that was read is the head, when one was read at all.
             if let Some((header, digest)) = reader.and_then(|reader| reader.batch.as_ref())
                 && state.head == Some((header.sequence, *digest))
             {
                 head_last = header.last.clone();
-            }
-            for (sequence, digest, place) in reader.into_iter().flat_map(|r| r.snapshots.iter().rev()) {
-                if reader.is_some_and(|r| r.logged.get(sequence) == Some(digest))
-                    || logged::digest(&held(self.log), &plan.stream, *sequence)? == Some(*digest)
-                {
-                    snapshot = Some(*place);
-                    break;
-                }
             }
             if state.head.is_some() && head_last.mark != state.last.mark {
                 head_last = RowPosition { mark: state.last.mark, token: bridge_event::Token::default() };
@@ -404,7 +386,7 @@ impl<'a> Starting<'a> {
                 sequence: batch.entry.sequence,
                 entry: batch.bytes,
             });
-            streams.push(StartedStream { adopted, head_last, snapshot, in_log });
+            streams.push(StartedStream { adopted, head_last, in_log });
         }
         tracing::info!(%epoch, streams = streams.len(), "started");
         Ok(Started { epoch, publisher, streams })

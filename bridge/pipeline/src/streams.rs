@@ -4,7 +4,7 @@ use crate::heads::StreamHead;
 use bridge_chain::cuts::Cuts;
 use bridge_chain::outgoing::{Outgoing, OutgoingError};
 use bridge_chain::{Facts, Shipped};
-use bridge_envelope::{Header, RowPosition, SnapshotPlace};
+use bridge_envelope::{Header, RowPosition};
 use bridge_event::{At, Offset, Sequence};
 use bridge_suite::Digest;
 use std::collections::VecDeque;
@@ -54,8 +54,6 @@ pub(crate) struct Sending {
     pub(crate) head_last: RowPosition,
     /// Where the place's head ends.
     placed_last: RowPosition,
-    /// The snapshot that the appended head belongs to, or the last one before it.
-    pub(crate) snapshot: Option<SnapshotPlace>,
 }
 
 /// The streams of one life.
@@ -70,17 +68,13 @@ pub(crate) struct Streams {
 }
 
 impl Sending {
-    pub(crate) fn new(
-        outgoing: Outgoing<Shipped>,
-        head_last: RowPosition,
-        snapshot: Option<SnapshotPlace>,
-    ) -> Sending {
-        Sending { outgoing, pending: VecDeque::new(), placed_last: head_last.clone(), head_last, snapshot }
+    pub(crate) fn new(outgoing: Outgoing<Shipped>, head_last: RowPosition) -> Sending {
+        Sending { outgoing, pending: VecDeque::new(), placed_last: head_last.clone(), head_last }
     }
 
     /// The stream's place with what the next start needs beside it.
     pub(crate) fn kept(&self) -> StreamHead {
-        StreamHead { place: self.outgoing.place(), last: self.placed_last.clone(), snapshot: self.snapshot }
+        StreamHead { place: self.outgoing.place(), last: self.placed_last.clone() }
     }
 }
 
@@ -163,10 +157,6 @@ impl Streams {
         let sequence = batch.header.sequence;
         sending.outgoing.appended(sequence)?;
         sending.placed_last = batch.header.last.clone();
-        if let Some(part) = &batch.header.snapshot {
-            sending.snapshot =
-                Some(SnapshotPlace { generation: part.generation, chunk: part.chunk, last: part.last });
-        }
         self.cuts.appended(batch.stream, sequence);
         Ok(())
     }

@@ -188,6 +188,7 @@ pub(crate) mod tests {
             incarnation: IncarnationNumber(1),
             first: mark,
             last: mark,
+            snapshot: None,
         }
     }
 

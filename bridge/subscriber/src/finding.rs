@@ -167,6 +167,10 @@ fn of_chain(finding: ChainFinding) -> Found {
         ChainFinding::IncarnationChanged => {
             ("CHA008", "the source became another one without a GAP or RETRACT")
         }
+        ChainFinding::SnapshotBroken => (
+            "CHA014",
+            "a snapshot's chunk is not the next one, or rows come before the snapshot's last chunk",
+        ),
     };
     Found::halt(code, what)
 }
@@ -191,8 +195,8 @@ mod tests {
             ChainFinding::ALL.into_iter().map(|f| of_step(Step::Halt(f)).unwrap()).collect();
         codes.extend([Step::Late, Step::Duplicate, Step::Old, Step::Ahead].map(|s| of_step(s).unwrap()));
         let distinct: std::collections::BTreeSet<_> = codes.iter().map(|found| found.code).collect();
-        assert_eq!(distinct.len(), 13);
-        assert_eq!(codes.iter().filter(|found| found.halts()).count(), 9);
+        assert_eq!(distinct.len(), 14);
+        assert_eq!(codes.iter().filter(|found| found.halts()).count(), 10);
         assert!(of_step(Step::Accepted).is_none());
     }
 }

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bridge_chain::{Last, Mark, Open, Place, State};
-use bridge_event::{Epoch, IncarnationNumber, Offset, Sequence};
+use bridge_chain::{Last, Mark, Open, Place, SnapshotPlace, State};
+use bridge_event::{Epoch, Generation, IncarnationNumber, Offset, Sequence};
 use bridge_suite::{Digest, sha256};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,9 @@ pub(crate) struct StreamProgress {
     head: Option<(u64, String)>,
     last: (u32, u64, u64, u32),
     open: Option<u64>,
+    /// Generation, chunk and end of the newest snapshot batch.
+    #[serde(default)]
+    snapshot: Option<(u64, u64, bool)>,
     /// Where the stream was begun.
     pub(crate) started: Started,
     /// The log index of the newest entry of this stream that was proven.
@@ -108,7 +111,7 @@ impl SinkProgress {
 
 impl StreamProgress {
     pub(crate) fn new(origin: &str, place: &Place, started: Started) -> StreamProgress {
-        let State { fenced, head, last, open } = place.state;
+        let State { fenced, head, last, open, snapshot } = place.state;
         StreamProgress {
             origin: origin.to_owned(),
             offset: place.offset.0,
@@ -116,6 +119,7 @@ impl StreamProgress {
             head: head.map(|(sequence, digest)| (sequence.0, digest.to_string())),
             last: (last.incarnation.0, last.mark.commit, last.mark.ordinal, last.mark.fragment),
             open: open.map(|open| open.commit),
+            snapshot: snapshot.map(|part| (part.generation.0, part.chunk, part.last)),
             started,
             proven: None,
             unfinished: None,
@@ -133,7 +137,12 @@ impl StreamProgress {
         let last =
             Last { incarnation: IncarnationNumber(incarnation), mark: Mark { commit, ordinal, fragment } };
         let open = self.open.map(|commit| Open { commit });
-        let state = State { fenced: Epoch(self.fenced), head, last, open };
+        let snapshot = self.snapshot.map(|(generation, chunk, last)| SnapshotPlace {
+            generation: Generation(generation),
+            chunk,
+            last,
+        });
+        let state = State { fenced: Epoch(self.fenced), head, last, open, snapshot };
         Some(Place { offset: Offset(self.offset), state })
     }
 }
@@ -212,7 +221,13 @@ mod tests {
         let head = Some((Sequence(41), sha256(&[b"x"])));
         Place {
             offset: Offset(99),
-            state: State { fenced: Epoch(3), head, last, open: Some(Open { commit: u64::MAX }) },
+            state: State {
+                fenced: Epoch(3),
+                head,
+                last,
+                open: Some(Open { commit: u64::MAX }),
+                snapshot: Some(SnapshotPlace { generation: Generation(2), chunk: 5, last: true }),
+            },
         }
     }
 

@@ -41,7 +41,7 @@ def contradictions(fields: dict[str, Any]) -> list[str]:
         "a negative offset": place["offset"] < 0,
         "a place's head that is not the stream's": _is_beyond(place["head"], head),
         "a place without a head and with rows": place["head"] is None
-        and (place["last"] != NOWHERE or place["open"] is not None),
+        and (place["last"] != NOWHERE or place["open"] is not None or place["snapshot"] is not None),
         "due before now": fields["next_due"] < fields["clock"],
     }
     found = [what for what, holds in rules.items() if holds]

@@ -23,9 +23,10 @@ from . import (
     sealed_batch,
 )
 from . import note as notes
-from .chain import Chain
+from .chain import Chain, Machine
 from .finding import Finding, Refused, raise_if, refuse
 from .known import Known, load, streams
+from .wire import genesis
 
 Read = TypeVar("Read")
 KEYS_TOPIC = "govbridge.keys"
@@ -80,9 +81,14 @@ def read(folder: Path) -> Dump:
         topic = f"govbridge.{stream.stream.department}.{stream.stream.dataset}"
         if not (folder / topic).is_dir():
             raise FileNotFoundError(folder / topic)
-        dump.chains[topic] = chain = Chain()
+        dump.chains[topic] = chain = Chain(Machine(_genesis(stream)))
         _each(folder / topic, _stream_reader(dump, stream, chain))
     return dump
+
+
+def _genesis(known: Known) -> bytes:
+    stream = known.stream
+    return genesis(stream.origin, stream.department, stream.dataset, stream.partition)
 
 
 def _each(folder: Path, handle: Callable[[int, bytes], None]) -> None:

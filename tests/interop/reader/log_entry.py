@@ -46,6 +46,8 @@ def decode(content: bytes) -> Entry:
     fields = avro.decode(TYPES[number], content[1:])
     if number == 2:
         raise_if(avro.require_suite(fields))
+        if (fields["kind"] == "snapshot") != (fields["snapshot"] is not None):
+            raise refuse("VER005", "the kind and the snapshot do not match")
     if number not in RECORDS:
         return Entry(number, fields, None, None)
     form = RECORDS[number]
@@ -69,6 +71,8 @@ def batch_entry_differences(entry: dict[str, Any], header: dict[str, Any], diges
         "rows": header["row_events"] + header["truncates"],
         "first": mark(header["first"]),
         "last": mark(header["last"]),
+        "snapshot": header["snapshot"]
+        and {name: header["snapshot"][name] for name in ("generation", "chunk", "last")},
     }
     return [
         name

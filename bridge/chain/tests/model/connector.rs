@@ -194,6 +194,7 @@ impl<F: Flow> Running<F> {
             leaves_open: open.is_some(),
             begun,
             ended,
+            snapshot: None,
             lost: Vec::new(),
             lost_previous: Digest::ZERO,
             voids: Vec::new(),

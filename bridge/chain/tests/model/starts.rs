@@ -120,6 +120,7 @@ impl<F: Flow> World<F> {
                 head: Some((facts.sequence, facts.digest)),
                 last: Last { incarnation: facts.incarnation, mark: facts.last },
                 open: facts.leaves_open.then_some(Open { commit: facts.last.commit }),
+                snapshot: facts.snapshot,
             };
             Some((Place { offset: Offset(i64::try_from(offset).unwrap() + 1), state }, facts.digest))
         })

@@ -1,7 +1,7 @@
 //! The inputs that the rules tell apart, each made for the state that it meets.
 
-use bridge_chain::{Facts, Input, Machine, Mark, State};
-use bridge_event::{Epoch, IncarnationNumber, Kind, Sequence};
+use bridge_chain::{Facts, Input, Machine, Mark, SnapshotPlace, State};
+use bridge_event::{Epoch, Generation, IncarnationNumber, Kind, Sequence};
 use bridge_suite::Digest;
 
 use crate::{COMMIT, FENCED, GENESIS, INCARNATION, digest};
@@ -36,6 +36,7 @@ pub(crate) fn stream(state: &State) -> Facts {
         leaves_open: false,
         begun: u64::from(state.open.is_none()),
         ended: 1,
+        snapshot: None,
         lost: Vec::new(),
         lost_previous: Digest::ZERO,
         voids: Vec::new(),
@@ -78,12 +79,34 @@ fn rowless(machine: &Machine, change: impl FnOnce(&mut Facts)) -> Option<Input> 
     })
 }
 
+/// The chunk that begins the next snapshot of a state, and ends it.
+fn next_snapshot(state: &State) -> SnapshotPlace {
+    let generation = Generation(state.snapshot.map_or(1, |before| before.generation.0 + 1));
+    SnapshotPlace { generation, chunk: 0, last: true }
+}
+
+/// A further chunk of the snapshot that the state is in, or was, as of the same position.
+fn chunk(machine: &Machine, change: impl FnOnce(&mut SnapshotPlace)) -> Option<Input> {
+    let mut part = machine.state().snapshot?;
+    part.chunk += 1;
+    change(&mut part);
+    snapshot(machine, machine.state().last.mark.commit, |facts| facts.snapshot = Some(part))
+}
+
+/// A snapshot that begins, changed.
+fn generation(machine: &Machine, change: impl FnOnce(&mut SnapshotPlace)) -> Option<Input> {
+    let mut part = next_snapshot(machine.state());
+    change(&mut part);
+    snapshot(machine, COMMIT + 10, |facts| facts.snapshot = Some(part))
+}
+
 /// A snapshot batch as of the end of a commit.
 fn snapshot(machine: &Machine, commit: u64, change: impl FnOnce(&mut Facts)) -> Option<Input> {
     batch(machine, |facts| {
         let as_of = Mark::end_of(commit);
         (facts.kind, facts.first, facts.last) = (Kind::Snapshot, as_of, as_of);
         (facts.continues, facts.begun, facts.ended) = (false, 0, 0);
+        facts.snapshot = Some(next_snapshot(machine.state()));
         change(facts);
     })
 }
@@ -180,19 +203,19 @@ pub(crate) const INPUTS: &[(&str, Make)] = &[
     }),
     ("next, the first fragment of a later row", |m| {
         batch(m, |f| {
-            f.first = Mark { ordinal: m.state().last.mark.ordinal + 1, fragment: 1, ..f.first };
+            f.first = Mark { ordinal: m.state().last.mark.ordinal.wrapping_add(1), fragment: 1, ..f.first };
             f.last = f.first;
         })
     }),
     ("next, the second fragment of a later row", |m| {
         batch(m, |f| {
-            f.first = Mark { ordinal: m.state().last.mark.ordinal + 1, fragment: 2, ..f.first };
+            f.first = Mark { ordinal: m.state().last.mark.ordinal.wrapping_add(1), fragment: 2, ..f.first };
             f.last = f.first;
         })
     }),
     ("next, another row", |m| {
         batch(m, |f| {
-            f.first = Mark { ordinal: m.state().last.mark.ordinal + 1, fragment: 0, ..f.first };
+            f.first = Mark { ordinal: m.state().last.mark.ordinal.wrapping_add(1), fragment: 0, ..f.first };
             f.last = f.first;
         })
     }),
@@ -220,16 +243,16 @@ pub(crate) const INPUTS: &[(&str, Make)] = &[
     ("next without rows, leaves open what it did not find", |m| {
         rowless(m, |f| (f.continues, f.leaves_open, f.begun, f.ended) = (false, true, 1, 0))
     }),
-    ("next without rows, moves the position", |m| rowless(m, |f| f.last.ordinal += 1)),
+    ("next without rows, moves the position", |m| rowless(m, |f| f.last.commit += 1)),
     ("next without rows, at another position", |m| {
         rowless(m, |f| {
-            f.first.ordinal += 1;
+            f.first.ordinal = f.first.ordinal.wrapping_add(1);
             f.last = f.first;
         })
     }),
     ("schema without rows", |m| rowless(m, |f| f.kind = Kind::Schema)),
     ("schema without rows, moves the position", |m| {
-        rowless(m, |f| (f.kind, f.last.ordinal) = (Kind::Schema, f.last.ordinal + 1))
+        rowless(m, |f| (f.kind, f.last.ordinal) = (Kind::Schema, f.last.ordinal.wrapping_sub(1)))
     }),
     ("snapshot", |m| snapshot(m, COMMIT, |_| {})),
     ("snapshot without rows", |m| snapshot(m, COMMIT, |f| f.rows = 0)),
@@ -248,6 +271,28 @@ pub(crate) const INPUTS: &[(&str, Make)] = &[
     ("snapshot of another incarnation", |m| {
         snapshot(m, COMMIT + 10, |f| f.incarnation = IncarnationNumber(INCARNATION.0 + 1))
     }),
+    ("snapshot that does not say which chunk", |m| snapshot(m, COMMIT + 10, |f| f.snapshot = None)),
+    ("snapshot, first chunk of several", |m| generation(m, |part| part.last = false)),
+    ("snapshot, begins with chunk 1", |m| generation(m, |part| part.chunk = 1)),
+    ("snapshot, a generation is left out", |m| generation(m, |part| part.generation.0 += 1)),
+    ("snapshot of generation 0", |m| generation(m, |part| part.generation = Generation(0))),
+    ("snapshot of the generation before", |m| {
+        let before = m.state().snapshot?.generation.0.checked_sub(1)?;
+        generation(m, |part| part.generation = Generation(before))
+    }),
+    ("snapshot, the generation begins again", |m| {
+        let same = m.state().snapshot?.generation;
+        generation(m, |part| part.generation = same)
+    }),
+    ("snapshot, next chunk", |m| chunk(m, |part| part.last = false)),
+    ("snapshot, next chunk and last", |m| chunk(m, |part| part.last = true)),
+    ("snapshot, the chunk again", |m| chunk(m, |part| part.chunk -= 1)),
+    ("snapshot, a chunk is left out", |m| chunk(m, |part| part.chunk += 1)),
+    ("snapshot, next chunk as of a later commit", |m| {
+        let part = SnapshotPlace { chunk: m.state().snapshot?.chunk + 1, ..m.state().snapshot? };
+        snapshot(m, COMMIT + 10, |facts| facts.snapshot = Some(part))
+    }),
+    ("schema with rows", |m| batch(m, |f| f.kind = Kind::Schema)),
     ("gap", |m| notice(m, Kind::Gap, |_| {})),
     ("gap that voids nothing", |m| notice(m, Kind::Gap, |f| f.voids.clear())),
     ("gap that voids others too", |m| notice(m, Kind::Gap, |f| f.voids.insert(0, 1))),

@@ -7,8 +7,8 @@
 
 mod inputs;
 
-use bridge_chain::{Input, Last, Machine, Mark, Open, State, Step};
-use bridge_event::{Epoch, IncarnationNumber, Sequence};
+use bridge_chain::{Input, Last, Machine, Mark, Open, SnapshotPlace, State, Step};
+use bridge_event::{Epoch, Generation, IncarnationNumber, Kind, Sequence};
 use bridge_suite::Digest;
 use inputs::INPUTS;
 
@@ -56,7 +56,10 @@ fn machine(state: State, kept: u64) -> Machine {
 fn states() -> Vec<(&'static str, Machine)> {
     let last = Last { incarnation: INCARNATION, mark: Mark { commit: COMMIT, ordinal: 7, fragment: 0 } };
     let fragment = Last { mark: Mark { fragment: 1, ..last.mark }, ..last };
-    let closed = State { fenced: FENCED, head: Some((Sequence(HEAD), digest(HEAD))), last, open: None };
+    let head = Some((Sequence(HEAD), digest(HEAD)));
+    let closed = State { fenced: FENCED, head, last, open: None, snapshot: None };
+    let as_of = Last { mark: Mark::end_of(COMMIT), ..last };
+    let chunk = |last| Some(SnapshotPlace { generation: Generation(2), chunk: 3, last });
     let open = State { open: Some(Open { commit: COMMIT }), ..closed };
     let cut = Last { mark: Mark { fragment: Mark::LAST_FRAGMENT, ..last.mark }, ..last };
     let end = State { head: Some((Sequence(u64::MAX), digest(u64::MAX))), ..closed };
@@ -70,6 +73,8 @@ fn states() -> Vec<(&'static str, Machine)> {
         ("restarted", machine(closed, 0)),
         ("unfenced", machine(State { fenced: Epoch(0), ..closed }, 0)),
         ("at the end", machine(end, 0)),
+        ("in a snapshot", machine(State { last: as_of, snapshot: chunk(false), ..closed }, 0)),
+        ("after a snapshot", machine(State { last: as_of, snapshot: chunk(true), ..closed }, 0)),
     ]
 }
 
@@ -111,6 +116,11 @@ fn only_a_batch_or_a_fence_that_counts_changes_the_state() {
                     head: Some((facts.sequence, facts.digest)),
                     last: Last { incarnation: facts.incarnation, mark: facts.last },
                     open: facts.leaves_open.then_some(Open { commit: facts.last.commit }),
+                    snapshot: match facts.kind {
+                        Kind::Snapshot => facts.snapshot,
+                        Kind::Gap => None,
+                        _ => before.state().snapshot,
+                    },
                 },
                 _ => {
                     assert_eq!(machine, before, "{state}, {name}");
@@ -157,21 +167,22 @@ fn an_old_batch_is_told_by_archive_or_log() {
 
 #[test]
 fn the_fragments_of_a_snapshots_row_follow_each_other_or_it_begins_anew() {
-    let step = |machine: &mut Machine, fragment: u32| {
+    let step = |machine: &mut Machine, generation: u64, chunk: u64, fragment: u32| {
         let mut facts = inputs::stream(machine.state());
         let mark = Mark { fragment, ..Mark::end_of(COMMIT) };
-        (facts.kind, facts.first, facts.last) = (bridge_event::Kind::Snapshot, mark, mark);
+        (facts.kind, facts.first, facts.last) = (Kind::Snapshot, mark, mark);
         (facts.begun, facts.ended) = (0, 0);
+        facts.snapshot = Some(SnapshotPlace { generation: Generation(generation), chunk, last: false });
         machine.step(&Input::Batch(facts)).name()
     };
     let (_, mut machine) = states().remove(1);
-    assert_eq!(step(&mut machine, 2), "row-broken");
-    assert_eq!(step(&mut machine, 1), "accepted");
-    assert_eq!(step(&mut machine, 3), "row-broken");
-    assert_eq!(step(&mut machine, 2), "accepted");
+    assert_eq!(step(&mut machine, 1, 0, 2), "row-broken");
+    assert_eq!(step(&mut machine, 1, 0, 1), "accepted");
+    assert_eq!(step(&mut machine, 1, 1, 3), "row-broken");
+    assert_eq!(step(&mut machine, 1, 1, 2), "accepted");
     // A snapshot that was broken off in a row is begun again.
-    assert_eq!(step(&mut machine, 1), "accepted");
-    assert_eq!(step(&mut machine, Mark::LAST_FRAGMENT), "accepted");
-    assert_eq!(step(&mut machine, 0), "accepted");
-    assert_eq!(step(&mut machine, Mark::LAST_FRAGMENT), "row-broken");
+    assert_eq!(step(&mut machine, 2, 0, 1), "accepted");
+    assert_eq!(step(&mut machine, 2, 1, Mark::LAST_FRAGMENT), "accepted");
+    assert_eq!(step(&mut machine, 2, 2, 0), "accepted");
+    assert_eq!(step(&mut machine, 2, 3, Mark::LAST_FRAGMENT), "row-broken");
 }

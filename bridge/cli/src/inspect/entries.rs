@@ -77,6 +77,7 @@ fn batch(entry: &BatchEntry) -> Sheet {
         .with("incarnation", entry.incarnation.0)
         .with("first", frames::mark(&entry.first))
         .with("last", frames::mark(&entry.last))
+        .with("snapshot", Field::option(entry.snapshot, frames::snapshot_place))
 }
 
 fn mark(entry: &MarkEntry) -> Sheet {

@@ -4,7 +4,7 @@ use super::sheet::{Field, Sheet};
 use bridge_envelope::{
     BatchFrame, BatchRef, Beacon, Clear, ClosedBy, Compression, ContractRecord, Fence, FragmentPart, Frame,
     Gap, Header, IncarnationRecord, KeyRecord, Mark, Notice, Retract, Rewrap, RowPosition, SectionBlock,
-    Signature, SnapshotPart, Wrap,
+    Signature, SnapshotPart, SnapshotPlace, Wrap,
 };
 use bridge_event::{At, StreamId};
 use bridge_suite::sha256;
@@ -97,6 +97,11 @@ fn header(header: &Header) -> Sheet {
         )
 }
 
+pub(super) fn snapshot_place(part: SnapshotPlace) -> Field {
+    let sheet = Sheet::default().with("generation", part.generation.0);
+    sheet.with("chunk", part.chunk).with("last", part.last).into()
+}
+
 fn snapshot(part: &SnapshotPart) -> Sheet {
     Sheet::default()
         .with("generation", part.generation.0)
@@ -182,13 +187,7 @@ fn beacon(beacon: &Beacon) -> Sheet {
         .with("incarnation", place.incarnation.0)
         .with("last", Field::text(place.last))
         .with("open_commit", Field::option(place.open, Field::from))
-        .with(
-            "snapshot",
-            Field::option(place.snapshot, |part| {
-                let sheet = Sheet::default().with("generation", part.generation.0);
-                sheet.with("chunk", part.chunk).with("last", part.last).into()
-            }),
-        );
+        .with("snapshot", Field::option(place.snapshot, snapshot_place));
     Sheet::default()
         .with("origin", beacon.origin.as_str())
         .and(stream(&beacon.stream))

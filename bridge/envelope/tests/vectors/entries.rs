@@ -39,6 +39,8 @@ fn mark() -> Entry {
 pub(crate) fn entries() -> Vec<Vector> {
     let batch = Entry::Batch(batch_entry());
     let first = Entry::of_batch(&header(3), sealed().digest(), None);
+    let part = SnapshotPlace { generation: Generation(3), chunk: 2, last: true };
+    let snapshot = Entry::Batch(BatchEntry { kind: Kind::Snapshot, snapshot: Some(part), ..batch_entry() });
     let rewrap = {
         let base = KeyRecord::verify(key_record(1).frame(), &Named::new(), &department("tax"))
             .into_verified()
@@ -55,6 +57,7 @@ pub(crate) fn entries() -> Vec<Vector> {
     let mut vectors = vec![
         good("good-epoch", "epoch 3 begins", &epoch()),
         good("good-batch", "the batch of sealed-batch/good", &batch),
+        good("good-batch-of-a-snapshot", "chunk 2, the last one, of generation 3", &snapshot),
         good("good-batch-first", "a stream's first entry: no index before it", &first),
         good(
             "good-key-record",
@@ -103,6 +106,7 @@ fn failures(batch: &[u8]) -> Vec<Vector> {
         bent("department-not-a-name", "VER006", "a name in upper case", &|b| b[3] = b'T'),
         bent("previous-index-negative", "VER005", "an index of -2", &|b| b[index_at] = 3),
         bent("kind-unknown", "VER005", "kind 5", &|b| b[kind_at] = 10),
+        bent("snapshot-without-its-part", "VER005", "kind snapshot, and no chunk", &|b| b[kind_at] = 2),
         bent("leaves-open-is-2", "VER005", "a boolean of 2", &|b| b[kind_at + 3] = 2),
         bent("number-not-minimal", "VER005", "the index before in two bytes", &|b| {
             b.splice(index_at..index_at + 1, [0x98, 0x00]);

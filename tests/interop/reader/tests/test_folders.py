@@ -6,6 +6,7 @@ from .vectors import VECTORS, cases
 
 READ = {
     "beacon",
+    "chain",
     "changelog",
     "contract",
     "contract-record",

@@ -12,6 +12,7 @@ GOOD, FAILURES = split_cases("log-entry")
 TYPES = {
     "good-epoch": 1,
     "good-batch": 2,
+    "good-batch-of-a-snapshot": 2,
     "good-batch-first": 2,
     "good-key-record": 3,
     "good-rewrap": 4,
