@@ -52,7 +52,7 @@ impl Skip {
 
     /// What to skip after a snapshot whose last chunk is sealed: everything at or before its as-of position.
     pub fn after_snapshot(as_of: Mark) -> Skip {
-        Skip { last: Some(as_of), open: None, rules: PhantomData }
+        Skip::ruled_after_snapshot(as_of)
     }
 }
 
@@ -66,6 +66,11 @@ impl<R: Rules> Skip<R> {
             return Err(SkipError::Incarnation { stream: adopted.last.incarnation, source_now: incarnation });
         }
         Ok(Skip { last: Some(adopted.last.mark), open: adopted.open, rules: PhantomData })
+    }
+
+    /// The same under given rules; everything shipped uses [`Skip::after_snapshot`].
+    pub fn ruled_after_snapshot(as_of: Mark) -> Skip<R> {
+        Skip { last: Some(as_of), open: None, rules: PhantomData }
     }
 
     /// Whether the stream already has the row, or the fragment of one, at `mark`; of a row's beginning also when the row is

@@ -4,8 +4,8 @@ use bridge_chain::cuts::Cuts;
 use bridge_chain::outgoing::{Outgoing, Said};
 use bridge_chain::skip::Skip;
 use bridge_chain::start::{Adopted, Effect, Start};
-use bridge_chain::{Facts, Mark, Place};
-use bridge_event::{At, Epoch, IncarnationNumber, Kind, Offset};
+use bridge_chain::{Facts, Mark, Place, SnapshotPlace, State};
+use bridge_event::{At, Epoch, Generation, IncarnationNumber, Kind, Offset};
 use bridge_suite::Digest;
 
 use crate::flow::Flow;
@@ -52,6 +52,8 @@ pub(crate) struct Running<F: Flow> {
     pub(crate) outgoing: [Outgoing<F>; STREAMS],
     skip: [Skip<F>; STREAMS],
     pub(crate) cuts: Cuts<F>,
+    /// Generation and next chunk of the snapshots that are under way.
+    snapshots: [Option<(Generation, u64)>; STREAMS],
     /// The next event of the source.
     pub(crate) cursor: usize,
     /// The last whole transaction captured.
@@ -78,6 +80,13 @@ impl<F: Flow> Running<F> {
             Skip::ruled(tail, INCARNATION).map_err(|e| format!("false alarm: {e}"))
         };
         let skip = [skip(0)?, skip(1)?];
+        let snapshot = |stream: usize| match &tails[stream] {
+            _ if script.chunks[stream] == 0 => None,
+            State { head: None, .. } => Some((Generation(1), 0)),
+            State { snapshot: Some(before), .. } if !before.last => F::snapshot_again(*before),
+            _ => None,
+        };
+        let snapshots = [snapshot(0), snapshot(1)];
         let mut outgoing = adopted.into_iter().map(Outgoing::new);
         Ok(Running {
             epoch,
@@ -85,6 +94,7 @@ impl<F: Flow> Running<F> {
             outgoing: [outgoing.next().unwrap(), outgoing.next().unwrap()],
             skip,
             cuts: Cuts::ruled(&heads, At::end_of(acknowledged)),
+            snapshots,
             cursor: script.resume(acknowledged),
             captured: acknowledged,
             pending: Default::default(),
@@ -99,6 +109,9 @@ impl<F: Flow> Running<F> {
 
     /// Whether the next event finds room.
     pub(crate) fn can_capture(&self, script: &Script) -> bool {
+        if self.snapshots.iter().any(Option::is_some) {
+            return false;
+        }
         match script.events.get(self.cursor) {
             None => false,
             Some(Event::End { .. }) => true,
@@ -142,6 +155,11 @@ impl<F: Flow> Running<F> {
             if pending || (owed && F::END_IN_EVERY_OPEN_STREAM) {
                 self.pending[stream].push(Item::End(commit));
                 *need = self.outgoing[stream].next().map(|(sequence, _)| sequence);
+            } else if self.outgoing[stream].outstanding() > 0
+                && self.outgoing[stream].sealed_state().snapshot.is_some()
+            {
+                // What a snapshot stands for is in the log when its last chunk is.
+                *need = self.outgoing[stream].sealed_state().head.map(|(sequence, _)| sequence);
             }
         }
         self.captured = commit;
@@ -153,19 +171,89 @@ impl<F: Flow> Running<F> {
         let pending = &self.pending[stream];
         let full = self.rows_pending(stream) == script.batch_rows_max;
         let boundary = matches!(pending.last(), Some(Item::End(_)));
-        !pending.is_empty() && (full || boundary || any) && self.outgoing[stream].outstanding() < 2
+        let waits = !pending.is_empty() && (full || boundary || any);
+        (waits || self.snapshots[stream].is_some()) && self.outgoing[stream].outstanding() < 2
+    }
+
+    /// Closes a snapshot's next chunk.
+    fn seal_chunk(
+        &mut self,
+        stream: usize,
+        (generation, chunk): (Generation, u64),
+        script: &Script,
+    ) -> Result<Once<Frame>, String> {
+        let lost = !F::EVERY_CHUNK_IS_SENT && chunk == 1 && script.chunks[stream] > 2;
+        let chunk = if lost { 2 } else { chunk };
+        let last = chunk + 1 >= script.chunks[stream];
+        let as_of = script.as_of(self.epoch);
+        let (end, resolved) = (Mark::end_of(as_of), if last { as_of } else { 0 });
+        let facts = Facts {
+            kind: Kind::Snapshot,
+            first: end,
+            last: end,
+            rows: 1,
+            snapshot: Some(SnapshotPlace { generation, chunk, last }),
+            ..self.rowless(stream)
+        };
+        self.snapshots[stream] = (!last).then_some((generation, chunk + 1));
+        if last {
+            self.skip[stream] = Skip::ruled_after_snapshot(end);
+        }
+        self.sealed(stream, facts, vec![Script::chunk(as_of, chunk)], resolved)
+    }
+
+    /// The next batch of a stream, before anything is said of its rows.
+    fn rowless(&self, stream: usize) -> Facts {
+        let outgoing = &self.outgoing[stream];
+        let (sequence, previous) = outgoing.next().unwrap();
+        let repeated = outgoing.sealed_state().last.mark;
+        Facts {
+            epoch: self.epoch,
+            sequence,
+            digest: Digest::ZERO,
+            previous,
+            kind: Kind::Stream,
+            incarnation: INCARNATION,
+            first: repeated,
+            last: repeated,
+            rows: 0,
+            continues: false,
+            leaves_open: false,
+            begun: 0,
+            ended: 0,
+            snapshot: None,
+            lost: Vec::new(),
+            lost_previous: Digest::ZERO,
+            voids: Vec::new(),
+        }
+    }
+
+    fn sealed(
+        &mut self,
+        stream: usize,
+        mut facts: Facts,
+        rows: Vec<Mark>,
+        resolved: u64,
+    ) -> Result<Once<Frame>, String> {
+        // The producer's number stands for the batch nonce: no two lives seal the same bytes.
+        let print = fingerprint(&(&facts, self.producer));
+        facts.digest.0[..8].copy_from_slice(&print.to_be_bytes());
+        self.outgoing[stream].seal(facts.clone(), At::end_of(resolved)).map_err(|e| {
+            format!("false alarm: the connector's own batch of stream {stream} is refused: {e}")
+        })?;
+        Ok(Once::new(Frame::Batch { facts, rows, resolved }))
     }
 
     /// Closes the batch.
-    pub(crate) fn seal(&mut self, stream: usize) -> Result<Once<Frame>, String> {
-        let outgoing = &mut self.outgoing[stream];
-        let (sequence, previous) = outgoing.next().unwrap();
+    pub(crate) fn seal(&mut self, stream: usize, script: &Script) -> Result<Once<Frame>, String> {
+        if let Some(chunk) = self.snapshots[stream] {
+            return self.seal_chunk(stream, chunk, script);
+        }
         let items = std::mem::take(&mut self.pending[stream]);
         let rows: Vec<Mark> =
             items.iter().filter_map(|i| if let Item::Row(mark) = i { Some(*mark) } else { None }).collect();
-        let repeated = outgoing.sealed_state().last.mark;
-        let continues = outgoing.open().is_some();
-        let mut open = outgoing.open().map(|open| open.commit);
+        let before = self.outgoing[stream].open();
+        let mut open = before.map(|open| open.commit);
         let (mut begun, mut ended) = (0, 0);
         for item in &items {
             match item {
@@ -180,33 +268,14 @@ impl<F: Flow> Running<F> {
                 }
             }
         }
-        let mut facts = Facts {
-            epoch: self.epoch,
-            sequence,
-            digest: Digest::ZERO,
-            previous,
-            kind: Kind::Stream,
-            incarnation: INCARNATION,
-            first: rows.first().copied().unwrap_or(repeated),
-            last: rows.last().copied().unwrap_or(repeated),
-            rows: u64::try_from(rows.len()).unwrap(),
-            continues,
-            leaves_open: open.is_some(),
-            begun,
-            ended,
-            snapshot: None,
-            lost: Vec::new(),
-            lost_previous: Digest::ZERO,
-            voids: Vec::new(),
-        };
-        // The producer's number stands for the batch nonce: no two lives seal the same bytes.
-        let print = fingerprint(&(&facts, self.producer));
-        facts.digest.0[..8].copy_from_slice(&print.to_be_bytes());
+        let mut facts = self.rowless(stream);
+        facts.first = rows.first().copied().unwrap_or(facts.first);
+        facts.last = rows.last().copied().unwrap_or(facts.last);
+        facts.rows = u64::try_from(rows.len()).unwrap();
+        (facts.continues, facts.leaves_open) = (before.is_some(), open.is_some());
+        (facts.begun, facts.ended) = (begun, ended);
         let resolved = self.captured;
-        outgoing.seal(facts.clone(), At::end_of(resolved)).map_err(|e| {
-            format!("false alarm: the connector's own batch of stream {stream} is refused: {e}")
-        })?;
-        Ok(Once::new(Frame::Batch { facts, rows, resolved }))
+        self.sealed(stream, facts, rows, resolved)
     }
 
     /// What a beacon sent now says.
@@ -254,6 +323,7 @@ impl<F: Flow> Running<F> {
     /// Whether everything is captured, sealed and appended.
     pub(crate) fn drained(&self, script: &Script) -> bool {
         self.cursor == script.events.len()
+            && self.snapshots.iter().all(Option::is_none)
             && self.pending.iter().all(Vec::is_empty)
             && self.outgoing.iter().all(|outgoing| outgoing.outstanding() == 0)
     }

@@ -48,7 +48,7 @@ pub(crate) struct Violation {
 
 /// Explores every state within the bounds, up to `states_max`, or up to the first violation.
 pub(crate) fn explore<F: Flow>(bounds: &Bounds, states_max: usize) -> Explored {
-    let script = Script::new(bounds.transactions, bounds.batch_rows_max);
+    let script = Script::new(bounds.transactions, bounds.batch_rows_max, bounds.chunks);
     let first: World<F> = World::new(bounds);
     // Each state's fingerprint, and the one that it was first reached from.
     let mut seen: HashMap<u64, u64, BuildHasherDefault<AsIs>> = HashMap::default();
@@ -134,7 +134,7 @@ impl Random {
 
 /// A run of random steps until nothing can happen any more: its end and its length, or the violation.
 pub(crate) fn walk<F: Flow>(bounds: &Bounds, random: &mut Random) -> Result<(World<F>, usize), Violation> {
-    let script = Script::new(bounds.transactions, bounds.batch_rows_max);
+    let script = Script::new(bounds.transactions, bounds.batch_rows_max, bounds.chunks);
     let mut world: World<F> = World::new(bounds);
     let mut path = Vec::new();
     loop {

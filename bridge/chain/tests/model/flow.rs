@@ -1,7 +1,7 @@
 //! The rules that stand in the flows rather than in `bridge-chain`; the model performs them, and breaks them too.
 
-use bridge_chain::{Place, Rules, Shipped, State};
-use bridge_event::{Epoch, Offset, Sequence};
+use bridge_chain::{Place, Rules, Shipped, SnapshotPlace, State};
+use bridge_event::{Epoch, Generation, Offset, Sequence};
 use bridge_suite::Digest;
 
 /// A set of rules: those of `bridge-chain` and those of the flows around it.
@@ -12,6 +12,19 @@ pub(crate) trait Flow: Rules {
     const SKIP_BY_OWN_TAIL: bool = true;
     /// A source transaction that a stream has open gets its end there.
     const END_IN_EVERY_OPEN_STREAM: bool = true;
+
+    /// Every chunk of a snapshot is sent.
+    const EVERY_CHUNK_IS_SENT: bool = true;
+
+    /// Generation and chunk with which a snapshot goes on that lacks its last chunk; `None` when it does not.
+    fn snapshot_again(before: SnapshotPlace) -> Option<(Generation, u64)> {
+        Some((Generation(before.generation.0 + 1), 0))
+    }
+
+    /// What is kept of a place for a start.
+    fn kept(place: Place) -> Place {
+        place
+    }
 
     /// What a reader stores after a record: all of the state.
     fn progress(state: &State, _before: State) -> State {

@@ -1,7 +1,8 @@
 //! The explicit-state model of a stream's rules (design section 5). It drives the shipped `Machine`, `Start`, `Skip`,
 //! `Outgoing` and `Cuts` through every order of events within given bounds.
 //!
-//! One source feeds two streams; its transactions are larger than a batch, and some rows are cut into fragments. The broker loses requests, delays them
+//! One source feeds two streams, some of which begin with a snapshot; its transactions are larger than a batch, and some
+//! rows are cut into fragments. The broker loses requests, delays them
 //! beyond their sender's death, or appends them and reports failure. Processes crash at any step, two are alive at
 //! once, readers restart after any record and start in mid-stream at every beacon's place. After each step:
 //!
@@ -45,6 +46,7 @@ const CALM: Bounds = Bounds {
     failures: 0,
     beacons: 1,
     close_any_time: false,
+    chunks: [0, 0],
 };
 
 /// The bounds that are exhausted. `AAB` is a transaction with two rows in stream A and one in stream B.
@@ -60,6 +62,9 @@ fn bounds() -> Vec<(&'static str, Bounds)> {
         ("three lives", Bounds { transactions: &["A"], starts: 3, late: 1, ..CALM }),
         ("beacons", Bounds { transactions: &["A"], failures: 1, beacons: 2, ..CALM }),
         ("a row in fragments", Bounds { transactions: &["aB"], failures: 1, ..CALM }),
+        ("snapshot", Bounds { transactions: &["A"], chunks: [3, 1], starts: 3, ..CALM }),
+        ("snapshot, late requests", Bounds { transactions: &["A"], chunks: [2, 1], late: 1, ..CALM }),
+        ("snapshot, two alive", Bounds { transactions: &["A"], chunks: [2, 0], two_alive: true, ..CALM }),
         ("two alive", Bounds { transactions: &["AA"], two_alive: true, ..CALM }),
         ("two alive, two transactions", Bounds { transactions: &["A", "A"], two_alive: true, ..CALM }),
     ]
@@ -115,8 +120,9 @@ fn long_random_runs_keep_every_invariant() {
         failures: 5,
         beacons: 4,
         close_any_time: true,
+        chunks: [0, 0],
     };
-    let script = Script::new(bounds.transactions, bounds.batch_rows_max);
+    let script = Script::new(bounds.transactions, bounds.batch_rows_max, bounds.chunks);
     let (mut steps, mut kills, mut whole) = (0, 0, 0);
     for seed in 0..RUNS {
         let mut random = Random::new(seed);

@@ -99,7 +99,7 @@ impl<F: Flow> World<F> {
             _ => {
                 let place = self.place(stream, choice).unwrap();
                 let logged = place.state.head.and_then(|(sequence, _)| self.logged_digest(stream, sequence));
-                Located::Place { place, logged }
+                Located::Place { place: F::kept(place), logged }
             }
         };
         self.drive(slot, Outcome::Located(located), script)

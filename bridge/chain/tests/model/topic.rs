@@ -5,8 +5,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use bridge_chain::{Facts, Input, Machine, Mark, Place, State, Step};
-use bridge_event::{Epoch, Sequence};
+use bridge_chain::{Facts, Input, Machine, Mark, Place, SnapshotPlace, State, Step};
+use bridge_event::{Epoch, Generation, Sequence};
 use bridge_suite::Digest;
 
 use crate::flow::Flow;
@@ -91,8 +91,11 @@ pub(crate) struct Topic<F: Flow> {
     strays: Vec<Reader<F>>,
     /// Digests of accepted batches by sequence.
     pub(crate) accepted: Vec<Digest>,
-    /// Rows in accepted batches.
+    /// Rows in accepted batches, and those that a whole snapshot stands for.
     pub(crate) rows: usize,
+    /// The rows of the newest snapshot, with its generation, and whether one was ever whole.
+    snapshot: (Generation, Vec<Mark>),
+    snapshotted: bool,
     /// The resolved position that readers know.
     pub(crate) resolved: u64,
     /// The highest resolved position in any record, late ones included.
@@ -115,6 +118,8 @@ impl<F: Flow> Topic<F> {
             strays: Vec::new(),
             accepted: Vec::new(),
             rows: 0,
+            snapshot: (Generation(0), Vec::new()),
+            snapshotted: false,
             resolved: 0,
             said: 0,
         }
@@ -144,7 +149,10 @@ impl<F: Flow> Topic<F> {
         }
         match &*frame {
             Frame::Batch { facts, rows, resolved } if step == Step::Accepted => {
-                self.delivered(stream, rows, script)?;
+                match facts.snapshot {
+                    Some(part) => self.chunk(stream, part, facts.last.commit, rows, script)?,
+                    None => self.delivered(stream, rows, script)?,
+                }
                 self.accepted.push(facts.digest);
                 self.resolved = self.resolved.max(*resolved);
             }
@@ -183,8 +191,38 @@ impl<F: Flow> Topic<F> {
         })
     }
 
+    /// Exactly once: a whole snapshot is the table as of its commit, every chunk of it once.
+    fn chunk(
+        &mut self,
+        stream: usize,
+        part: SnapshotPlace,
+        as_of: u64,
+        rows: &[Mark],
+        script: &Script,
+    ) -> Result<(), String> {
+        if self.snapshot.0 != part.generation {
+            self.snapshot = (part.generation, Vec::new());
+        }
+        self.snapshot.1.extend(rows);
+        if part.last {
+            let table: Vec<Mark> = (0..script.chunks[stream]).map(|n| Script::chunk(as_of, n)).collect();
+            if self.snapshot.1 != table {
+                return Err(format!(
+                    "exactly once: the snapshot of stream {stream} is not the table: {:?}",
+                    self.snapshot
+                ));
+            }
+            self.snapshotted = true;
+            self.rows = script.rows_until(stream, as_of);
+        }
+        Ok(())
+    }
+
     /// Exactly once, in order: accepted rows are the source's.
     fn delivered(&mut self, stream: usize, rows: &[Mark], script: &Script) -> Result<(), String> {
+        if script.chunks[stream] > 0 && !self.snapshotted {
+            return Err(format!("exactly once: stream {stream} begins before its snapshot is whole"));
+        }
         for row in rows {
             match script.rows[stream].get(self.rows) {
                 Some(expected) if expected == row => self.rows += 1,

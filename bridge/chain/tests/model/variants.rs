@@ -1,7 +1,7 @@
 //! Broken variants of the rules, one rule each. The model must find every one of them.
 
-use bridge_chain::{Place, Rules, State};
-use bridge_event::{Epoch, Sequence};
+use bridge_chain::{Place, Rules, SnapshotPlace, State};
+use bridge_event::{Epoch, Generation, Sequence};
 use bridge_suite::Digest;
 
 use crate::explore::{Explored, explore};
@@ -174,6 +174,53 @@ variant!(ProgressWithoutOpen, {}, {
     }
 });
 
+variant!(
+    ChunkLost,
+    {
+        const CHUNKS_ARE_DENSE: bool = false;
+    },
+    {
+        const EVERY_CHUNK_IS_SENT: bool = false;
+    }
+);
+variant!(
+    GenerationKept,
+    {
+        const GENERATIONS_ARE_DENSE: bool = false;
+    },
+    {
+        fn snapshot_again(before: SnapshotPlace) -> Option<(Generation, u64)> {
+            Some((before.generation, 0))
+        }
+    }
+);
+variant!(
+    SnapshotForgotten,
+    {
+        const SNAPSHOT_ENDS_FIRST: bool = false;
+    },
+    {
+        fn snapshot_again(_: SnapshotPlace) -> Option<(Generation, u64)> {
+            None
+        }
+    }
+);
+variant!(SnapshotGoesOn, {}, {
+    fn snapshot_again(before: SnapshotPlace) -> Option<(Generation, u64)> {
+        Some((before.generation, before.chunk + 1))
+    }
+});
+variant!(PlaceWithoutSnapshot, {}, {
+    fn kept(place: Place) -> Place {
+        Place { state: State { snapshot: None, ..place.state }, ..place }
+    }
+});
+variant!(ProgressWithoutSnapshot, {}, {
+    fn progress(state: &State, _: State) -> State {
+        State { snapshot: None, ..*state }
+    }
+});
+
 /// One variant and the exploration that must find it.
 pub(crate) struct Variant {
     pub(crate) name: &'static str,
@@ -217,4 +264,10 @@ variants!(
     (ReaderAtBeaconHead, "two alive", "exactly once"),
     (ProgressWithoutFence, "failures", "false alarm"),
     (ProgressWithoutOpen, "late requests", "false alarm"),
+    (ChunkLost, "snapshot", "exactly once"),
+    (GenerationKept, "snapshot", "exactly once"),
+    (SnapshotForgotten, "snapshot", "exactly once"),
+    (SnapshotGoesOn, "snapshot", "false alarm"),
+    (PlaceWithoutSnapshot, "snapshot", "false alarm"),
+    (ProgressWithoutSnapshot, "snapshot", "false alarm"),
 );

@@ -2,7 +2,7 @@
 
 use bridge_chain::Place;
 use bridge_chain::start::{Effect, Outcome, may_append};
-use bridge_event::{At, Epoch, Offset};
+use bridge_event::{At, Epoch, Kind, Offset};
 use bridge_suite::Digest;
 
 use crate::connector::{Process, Running, Starting};
@@ -30,6 +30,8 @@ pub(crate) struct Bounds {
     pub(crate) beacons: u8,
     /// Whether a batch may be closed in the middle of a transaction before it is full.
     pub(crate) close_any_time: bool,
+    /// Chunks of the snapshot that each stream begins with; 0 for none.
+    pub(crate) chunks: [u64; STREAMS],
 }
 
 /// Requests of one producer for one stream, in order.
@@ -253,7 +255,7 @@ impl<F: Flow> World<F> {
             Action::Seal(slot, stream) => {
                 let mut sealed = None;
                 world.running(slot, |running| {
-                    sealed = Some((running.producer, running.seal(stream)?));
+                    sealed = Some((running.producer, running.seal(stream, script)?));
                     Ok(())
                 })?;
                 world.send(stream, sealed);
@@ -429,7 +431,7 @@ impl<F: Flow> World<F> {
                 return Err(format!("acknowledged: transaction {commit} is not whole in stream {stream}"));
             }
             let needed = script.rows[stream].iter().filter(|row| row.commit <= commit).count();
-            let (rows, open) = self.in_log(stream);
+            let (rows, open) = self.in_log(stream, script);
             if rows < needed || open.is_some_and(|open| open <= commit) {
                 return Err(format!(
                     "acknowledged: transaction {commit} is not in the log of stream {stream}"
@@ -446,10 +448,14 @@ impl<F: Flow> World<F> {
     }
 
     /// Rows that the log has of a stream, and the transaction that its last entry leaves open.
-    fn in_log(&self, stream: usize) -> (usize, Option<u64>) {
+    fn in_log(&self, stream: usize, script: &Script) -> (usize, Option<u64>) {
         let topic = &self.topics[stream];
         let logged = &topic.accepted[..self.logged[stream]];
         topic.records.iter().fold((0, None), |(count, open), record| match &**record {
+            Frame::Batch { facts, .. } if facts.kind == Kind::Snapshot => {
+                let whole = logged.contains(&facts.digest) && facts.snapshot.is_some_and(|part| part.last);
+                (if whole { script.rows_until(stream, facts.last.commit) } else { count }, open)
+            }
             Frame::Batch { facts, rows, .. } if logged.contains(&facts.digest) => {
                 (count + rows.len(), facts.leaves_open.then_some(facts.last.commit))
             }
