@@ -79,6 +79,10 @@ impl Facts {
 }
 
 /// A verified frame, as the machine sees it.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every frame of a stream is a batch, so a box would cost one for each"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// A fence: the epoch begins here in this stream.

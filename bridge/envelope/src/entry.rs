@@ -108,6 +108,10 @@ pub struct TrustEntry {
 }
 
 /// One entry of a connector's log.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every entry of a log is a batch, so a box would cost one for each"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A connector's life begins.
