@@ -12,6 +12,7 @@ use config::{Config, ConfigError, File, FileFormat, Map, Source, Value, ValueKin
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
 use std::fmt::{self, Display};
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -50,9 +51,14 @@ impl HttpSection {
     /// Binds the address.
     pub(crate) fn bind(&self) -> anyhow::Result<TcpListener> {
         let refused = |error: std::io::Error| {
-            Refusal::unavailable(format!("CFG008: {} cannot be listened on: {error}", self.listen))
-                .remedy("end the process that has the port, or set another address under http.listen")
-                .code("CFG008")
+            let what = format!("CFG008: {} cannot be listened on: {error}", self.listen);
+            let refusal = match error.kind() {
+                ErrorKind::InvalidInput => Refusal::usage(what)
+                    .remedy("write address and port under http.listen, such as \"127.0.0.1:7101\""),
+                _ => Refusal::unavailable(what)
+                    .remedy("end the process that has the port, or set another address under http.listen"),
+            };
+            refusal.code("CFG008")
         };
         let listener = TcpListener::bind(&self.listen).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -68,19 +74,35 @@ impl HttpSection {
     }
 }
 
-/// The folder of a configuration file: what its relative paths start from.
+/// The folder of a configuration file: what its relative paths start from, and how its keys are named to a person.
 #[derive(Clone, Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    own: PathBuf,
+    file: PathBuf,
+    environment: Environment,
+}
 
 impl Folder {
     /// A path of the configuration as this process can open it.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
-        self.0.join(path)
+        self.own.join(path)
     }
 
     /// Several.
     pub(crate) fn paths(&self, paths: &[PathBuf]) -> Vec<PathBuf> {
         paths.iter().map(|path| self.path(path)).collect()
+    }
+
+    /// What was done with the value of a key. A refusal says where the value stands.
+    pub(crate) fn of_key<T>(&self, key: &str, done: anyhow::Result<T>) -> anyhow::Result<T> {
+        let place = match self.environment.variable(key) {
+            Some(variable) => format!("the environment variable {variable}"),
+            None => format!("{}: {key}", self.file.display()),
+        };
+        done.map_err(|error| match error.downcast::<Refusal>() {
+            Ok(refusal) => refusal.placed(&place).into(),
+            Err(other) => other,
+        })
     }
 }
 
@@ -94,7 +116,7 @@ pub(crate) fn load<S: DeserializeOwned>(path: &Path, command: &str) -> anyhow::R
     let environment = Environment::of_process()?;
     let settings =
         read(&text, environment.clone()).map_err(|error| refusal(&error, path, &environment, command))?;
-    Ok((settings, Folder(folder)))
+    Ok((settings, Folder { own: folder, file: path.to_owned(), environment }))
 }
 
 fn read<S: DeserializeOwned>(text: &str, environment: Environment) -> Result<S, ConfigError> {
@@ -140,8 +162,19 @@ impl Environment {
             let own = parts.join(".");
             key == own || key.strip_prefix(&own).is_some_and(|rest| rest.starts_with(['.', '[']))
         })?;
-        Some(format!("{PREFIX}{}", parts.join("__").replace('.', "_").to_uppercase()))
+        Some(name_of(parts))
     }
+
+    /// The variables that gave keys of a section, when an error is about the section as a whole.
+    fn variables_of(&self, section: &str) -> Vec<String> {
+        let of_section =
+            |parts: &[String]| parts.len() > 1 && parts.first().is_some_and(|own| own == section);
+        self.0.iter().filter(|(parts, _)| of_section(parts)).map(|(parts, _)| name_of(parts)).collect()
+    }
+}
+
+fn name_of(parts: &[String]) -> String {
+    format!("{PREFIX}{}", parts.join("__").replace('.', "_").to_uppercase())
 }
 
 impl Source for Environment {
@@ -182,7 +215,15 @@ fn refusal(error: &ConfigError, path: &Path, environment: &Environment, command:
     let Wrong { code, key, what } = wrong(error);
     let place = match key.as_deref().and_then(|key| environment.variable(key)) {
         Some(variable) => format!("the environment variable {variable}"),
-        None => path.display().to_string(),
+        None => {
+            let variables = key.as_deref().map(|key| environment.variables_of(key)).unwrap_or_default();
+            let or = if variables.is_empty() {
+                String::new()
+            } else {
+                format!(" or the environment's {}", variables.join(", "))
+            };
+            format!("{}{or}", path.display())
+        }
     };
     let field = key.map(|key| format!("{key}: ")).unwrap_or_default();
     Refusal::usage(format!("{code}: {place}: {field}{what}"))
@@ -382,6 +423,13 @@ state = "seen"
         assert!(
             variable.starts_with("CFG004: the environment variable GOVBRIDGE__TRUST__PIN: trust.pin: "),
             "{variable}"
+        );
+        let either = refused(TEXT, &[("GOVBRIDGE__HTTP__LISTEN", "x"), ("GOVBRIDGE__HTTP__MORE", "y")]);
+        assert!(
+            either.starts_with(
+                "CFG002: c.toml or the environment's GOVBRIDGE__HTTP__LISTEN, GOVBRIDGE__HTTP__MORE: http: there is no such key"
+            ),
+            "{either}"
         );
         let stranger = refused(TEXT, &[("GOVBRIDGE__TRUST__PINN", "x")]);
         assert!(

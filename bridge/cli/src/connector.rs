@@ -33,15 +33,15 @@ A connector reads one database. It turns each committed transaction into sealed 
 keeps the log in which they stand. It also serves the log's tiles, /metrics and /health over HTTP.
 
 The order of work, each once:
-  1. make two keys:                govbridge keygen --role signing ... and --role log ...
-  2. have them in the trust file:  govbridge trust add ... signing ... and ... log ...
+  1. make three keys:              govbridge keygen --role signing ..., --role log ... and --role recipient ...
+  2. have them in the trust file:  govbridge trust add ... signing ..., ... log ... and ... recipient ...
   3. write the configuration:      govbridge connector --example > connector.toml, and edit it
   4. make the log:                 govbridge log init --directory log --origin ... --key ...
   5. prepare the database:         govbridge connector --config connector.toml --create
   6. run it:                       govbridge connector --config connector.toml
 
 SIGTERM and SIGINT finish what is in flight, within 5 seconds. A killed connector is started again as it is; nothing \
-has to be repaired by hand.";
+has to be repaired by hand. docs/guide/first-table.md walks through all of it.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -179,10 +179,11 @@ fn ready(settings: &Settings, folder: &Folder, take_over: bool) -> anyhow::Resul
     let promises = prepare::promises(settings, folder)?;
     let tables = tables(&promises);
     let file = folder.path(&settings.source.file);
-    look_at_source(&file, &tables)?;
+    folder.of_key("source.file", look_at_source(&file, &tables))?;
     let holder = Holder::here(WallClock.now());
     let faults = Faults::of_environment()?;
-    let log = open_log(settings, folder, &holder, take_over, faults.disk())?;
+    let log =
+        folder.of_key("log.directory", open_log(settings, folder, &holder, take_over, faults.disk()))?;
     let listener = settings.http.bind()?;
     let connector = Connector {
         origin: settings.origin.clone(),
@@ -274,7 +275,7 @@ fn create(settings: &Settings, folder: &Folder, print_sql: bool, as_json: bool) 
     let promises = prepare::promises(settings, folder)?;
     let tables = tables(&promises);
     let file = folder.path(&settings.source.file);
-    look_at_source(&file, &tables)?;
+    folder.of_key("source.file", look_at_source(&file, &tables))?;
     let system = outside::uuid()?;
     let failed = |error| ending::of_source(&error);
     if print_sql {

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// The contract that `--example` prints.
+const EXAMPLE: &str = include_str!("../../../deploy/dev/contract.toml");
+
 /// How deep under a named folder contracts are looked for: `schemas/<department>/<dataset>`, and one more.
 const DEPTH_MAX: u32 = 3;
 
@@ -17,14 +20,19 @@ const LONG: &str = "\
 A contract is a folder with contract.toml and an Avro schema for each section. It says which columns of which table \
 go into which section, who may open a section, from when until when, what for and by which law.
 
+To begin: govbridge contract --example > FOLDER/contract.toml, and edit it; docs/guide/first-table.md walks through.
+
 The connector signs a contract when it first uses it; there is nothing to sign by hand.";
 
 /// Check contracts, and show what every recipient will see
 #[derive(Debug, clap::Args)]
-#[command(long_about = LONG)]
+#[command(long_about = LONG, arg_required_else_help = true, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    /// Print an example of contract.toml
+    #[arg(long)]
+    example: bool,
     #[command(subcommand)]
-    act: Act,
+    act: Option<Act>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -79,8 +87,10 @@ struct ShowArgs {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.act {
-        Act::Check(args) => check(&args),
-        Act::Show(args) => show(&args),
+        Some(Act::Check(args)) => check(&args),
+        Some(Act::Show(args)) => show(&args),
+        // Without a subcommand there is nothing else that can have been asked.
+        None => output::data(EXAMPLE).map(|()| Exit::Good.into()),
     }
 }
 
@@ -248,4 +258,22 @@ pub(crate) fn files(folder: &Path) -> anyhow::Result<ContractFiles> {
         files.insert(name, output::read_beginning(&path, FILES_BYTES_MAX.saturating_add(1))?);
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_and_the_schema_in_its_comment_are_a_contract() {
+        let comment = EXAMPLE.lines().skip_while(|line| !line.ends_with("decision.avsc:")).skip(1);
+        let schema: String =
+            comment.map_while(|line| line.strip_prefix("#   ")).map(|line| format!("{line}\n")).collect();
+        let mut files = ContractFiles::new();
+        files.insert(CONTRACT_FILE, EXAMPLE);
+        files.insert("decision.avsc", schema);
+        let contract = Contract::parse(&files).unwrap();
+        assert_eq!((contract.table(), contract.grants().len()), ("refunds", 1));
+        assert_eq!(contract.unshared_columns(), ["note"]);
+    }
 }

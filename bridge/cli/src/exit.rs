@@ -59,6 +59,16 @@ impl Refusal {
         self
     }
 
+    /// The place in a configuration that it is about. A code stays in front of it.
+    pub(crate) fn placed(mut self, place: &str) -> Refusal {
+        self.what =
+            match code_at_start(&self.what).and_then(|code| self.what.split_at_checked(code.len() + 1)) {
+                Some((code, what)) => format!("{code} {place}:{what}"),
+                None => format!("{place}: {}", self.what),
+            };
+        self
+    }
+
     /// The page `docs/errors/<code>.md`.
     pub(crate) fn code(mut self, code: impl Into<String>) -> Refusal {
         self.code = Some(code.into());
@@ -110,6 +120,14 @@ pub(crate) fn of_error(error: &anyhow::Error) -> (String, Exit) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_stands_behind_the_code_and_before_the_words() {
+        let coded = Refusal::usage("APP009: log is no log").placed("c.toml: log.directory");
+        assert_eq!(coded.what, "APP009: c.toml: log.directory: log is no log");
+        let plain = Refusal::usage("a.db could not be opened").placed("c.toml: source.file");
+        assert_eq!(plain.what, "c.toml: source.file: a.db could not be opened");
+    }
 
     #[test]
     fn an_error_keeps_its_exit_code_under_added_words() {

@@ -117,6 +117,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let beside: PathBuf = path.with_file_name(name);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.exists()) {
+        let what = format!("{}: the folder {} is not there", path.display(), folder.display());
+        return Err(Refusal::usage(what).remedy("make the folder first").into());
+    }
     write_new(&beside, bytes, mode)?;
     std::fs::rename(&beside, path).and_then(|()| sync_folder(path)).map_err(|error| {
         let _ = std::fs::remove_file(&beside);

@@ -127,8 +127,10 @@ fn recipient_keys(settings: &Settings, folder: &Folder) -> anyhow::Result<Vec<Re
     };
     let mut keys = Vec::new();
     for path in folder.paths(&settings.keys.recipient) {
-        let (name, key) = key_store::read_recipient(&path, &passphrase)?;
-        key_store::check_owner(&path, &name, settings.department.as_str())?;
+        let read = key_store::read_recipient(&path, &passphrase);
+        let (name, key) = folder.of_key("keys.recipient", read)?;
+        folder
+            .of_key("keys.recipient", key_store::check_owner(&path, &name, settings.department.as_str()))?;
         keys.push(key);
     }
     Ok(keys)

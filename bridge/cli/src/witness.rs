@@ -140,8 +140,9 @@ impl Makings {
             passphrase_file: settings.keys.passphrase_file.as_deref().map(|file| folder.path(file)),
             passphrase_env: None,
         };
-        let (name, key) = key_store::read_signing(&path, Role::Witness, &passphrase)?;
-        key_store::check_owner(&path, &name, &settings.name)?;
+        let read = key_store::read_signing(&path, Role::Witness, &passphrase);
+        let (name, key) = folder.of_key("keys.witness", read)?;
+        folder.of_key("keys.witness", key_store::check_owner(&path, &name, &settings.name))?;
         let signer = NoteSigner::witness(&name, key)
             .map_err(|error| Refusal::usage(error).at(&path).code("KEY006"))?;
         let trust = trust::load_section(&settings.trust, &folder)?;

@@ -14,6 +14,8 @@ pub(crate) struct Contract {
     /// The source table, by the generator's name.
     pub(crate) table: String,
     pub(crate) key: Vec<String>,
+    /// How many partitions its topic has.
+    pub(crate) partitions: u32,
     /// Each section's columns.
     sections: BTreeMap<String, BTreeSet<String>>,
     /// The sections that each recipient may open. Their start and end are not looked at: the sample grants are in force.
@@ -31,11 +33,13 @@ impl Contract {
             .filter(|file| file.is_file())
             .collect();
         files.sort();
-        let read = |file: &std::path::PathBuf| {
-            let text = std::fs::read_to_string(file)?;
-            Contract::parse(&text).with_context(|| format!("{}", file.display()))
-        };
-        files.iter().map(read).collect()
+        files.iter().map(|file| Contract::read(file)).collect()
+    }
+
+    /// Reads one `contract.toml`.
+    pub(crate) fn read(file: &Path) -> anyhow::Result<Contract> {
+        let read = || Contract::parse(&std::fs::read_to_string(file)?);
+        read().with_context(|| format!("{}", file.display()))
     }
 
     fn parse(text: &str) -> anyhow::Result<Contract> {
@@ -59,6 +63,7 @@ impl Contract {
             department: word(&contract, "department")?,
             dataset: word(&contract, "dataset")?,
             table: word(source, "table")?,
+            partitions: partitions(&contract),
             key: key.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
             sections,
             grants,
@@ -85,6 +90,12 @@ impl Contract {
         let columns = opened.filter_map(|section| self.sections.get(section)).flatten();
         columns.chain(&self.key).map(String::as_str).collect()
     }
+}
+
+/// A contract that says nothing of it has one.
+fn partitions(contract: &Table) -> u32 {
+    let named = contract.get("partitions").and_then(Value::as_integer);
+    named.and_then(|number| u32::try_from(number).ok()).unwrap_or(1)
 }
 
 fn tables<'a>(table: &'a Table, name: &str) -> impl Iterator<Item = &'a Table> {

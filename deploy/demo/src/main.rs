@@ -27,6 +27,7 @@ mod settings;
 mod stage;
 mod tamper;
 mod tampering;
+mod transport;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,9 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    if !settings.cluster.is_empty() {
+        return ExitCode::from(transport_alone(&settings));
+    }
     let board = Board::new();
     let code = match show(&settings, &board) {
         Ok(failures) if failures.is_empty() => {
@@ -89,6 +93,20 @@ fn main() -> ExitCode {
     }
     board.say(&format!("Total time {:.1} s.", board.elapsed().as_secs_f64()));
     ExitCode::from(code)
+}
+
+/// The trial cluster and nothing else, until somebody asks it to end.
+fn transport_alone(settings: &Settings) -> u8 {
+    let kept = transport::contracts(&settings.cluster)
+        .map_err(of_stage)
+        .and_then(|contracts| transport::keep(&contracts, &Interruption::listen()?).map_err(Failure::from));
+    match kept {
+        Ok(()) => GOOD,
+        Err(Failure { error, code }) => {
+            eprintln!("govbridge-demo: {error:#}");
+            code
+        }
+    }
 }
 
 /// The demo could not go on.

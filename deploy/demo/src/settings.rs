@@ -40,6 +40,10 @@ pub(crate) struct Settings {
     /// Leave the working folder with all files behind, to look around in
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Start nothing but the trial cluster, with the topics of the contracts in these folders; print its address, and
+    /// keep it until Ctrl-C. For trying a table of your own: docs/guide/first-table.md
+    #[arg(long, value_name = "CONTRACTS", num_args = 1.., conflicts_with_all = ["folder", "schemas", "keep"])]
+    pub(crate) cluster: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -81,6 +85,13 @@ mod tests {
             Settings::try_parse_from(["demo", "--seconds", "7"]).unwrap().length(),
             Duration::from_secs(7)
         );
+    }
+
+    #[test]
+    fn the_cluster_alone_goes_with_no_working_folder() {
+        let alone = Settings::try_parse_from(["demo", "--cluster", "a", "b"]).unwrap();
+        assert_eq!(alone.cluster.len(), 2);
+        assert!(Settings::try_parse_from(["demo", "--cluster", "a", "--keep"]).is_err());
     }
 
     #[test]

@@ -24,16 +24,18 @@ fn passphrase(settings: &Settings, folder: &Folder) -> PassphraseFrom {
 /// The department's signing key.
 pub(super) fn signing_key(settings: &Settings, folder: &Folder) -> anyhow::Result<SigningKey> {
     let path = folder.path(&settings.keys.signing);
-    let (name, key) = key_store::read_signing(&path, Role::Signing, &passphrase(settings, folder))?;
-    key_store::check_owner(&path, &name, settings.department.as_str())?;
+    let read = key_store::read_signing(&path, Role::Signing, &passphrase(settings, folder));
+    let (name, key) = folder.of_key("keys.signing", read)?;
+    folder.of_key("keys.signing", key_store::check_owner(&path, &name, settings.department.as_str()))?;
     Ok(key)
 }
 
 /// The log's key, ready to sign checkpoints.
 pub(super) fn log_signer(settings: &Settings, folder: &Folder) -> anyhow::Result<NoteSigner> {
     let path = folder.path(&settings.keys.log);
-    let (name, key) = key_store::read_signing(&path, Role::Log, &passphrase(settings, folder))?;
-    key_store::check_owner(&path, &name, settings.origin.as_str())?;
+    let read = key_store::read_signing(&path, Role::Log, &passphrase(settings, folder));
+    let (name, key) = folder.of_key("keys.log", read)?;
+    folder.of_key("keys.log", key_store::check_owner(&path, &name, settings.origin.as_str()))?;
     NoteSigner::log(&name, key).map_err(|error| Refusal::usage(error).at(&path).code("KEY006").into())
 }
 
@@ -62,6 +64,17 @@ pub(super) fn trust(
         let what = format!("does not name {} as the key of the log {origin}", settings.keys.log.display());
         return Err(missing(what).into());
     }
+    if trust.recipient_key(department).is_none() {
+        let what = format!(
+            "CFG006: version {} of the trust file names no recipient key of {department}: its sections are wrapped for \
+             {department} itself too",
+            trust.version()
+        );
+        let remedy = format!(
+            "make one (`govbridge keygen --role recipient --name {department}`), and have the root holders sign a version with it"
+        );
+        return Err(Refusal::usage(what).remedy(remedy).code("CFG006").into());
+    }
     Ok(trust)
 }
 
@@ -69,7 +82,7 @@ pub(super) fn trust(
 pub(super) fn promises(settings: &Settings, folder: &Folder) -> anyhow::Result<Vec<Promise>> {
     let mut promises: Vec<Promise> = Vec::new();
     for path in folder.paths(&settings.contracts) {
-        let promise = promise(&path)?;
+        let promise = folder.of_key("contracts", promise(&path))?;
         let contract = &promise.contract;
         let refused =
             |what: String| Refusal::usage(format!("CFG007: {}: {what}", path.display())).code("CFG007");

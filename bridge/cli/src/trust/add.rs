@@ -12,8 +12,8 @@ const EXAMPLES: &str = "\
 Examples:
   govbridge trust add trust-1.note department --name tax --title 税务局
   govbridge trust add trust-1.note signing --department tax --origin gov.example/tax/main --key 'tax/signing+...'
-  govbridge trust add trust-1.note log --department tax --origin gov.example/tax/main --vkey '...' --url https://log.tax.example/
-  govbridge trust add trust-1.note witness --department tax --name tax.example/w1 --vkey '...' --url https://... --checking
+  govbridge trust add trust-1.note log --department tax --origin gov.example/tax/main --vkey '...' --url http://log.tax.example:7101/
+  govbridge trust add trust-1.note witness --department tax --name tax.example/w1 --vkey '...' --url http://... --checking
   govbridge trust add trust-1.note policy --quorum 3 --liars 1
 
 A next version, which begins with the content of the one before:
@@ -100,7 +100,7 @@ enum What {
         /// The vkey that keygen printed
         #[arg(long)]
         vkey: String,
-        /// Where its tiles are served
+        /// Where its tiles are served: http://, read without TLS (docs/decisions/0006-no-tls-for-tiles-and-witnesses.md)
         #[arg(long)]
         url: String,
     },
@@ -115,7 +115,7 @@ enum What {
         /// The vkey that keygen printed
         #[arg(long)]
         vkey: String,
-        /// Where checkpoints are submitted to it
+        /// Where checkpoints are submitted to it: http://, without TLS
         #[arg(long)]
         url: String,
         /// It reads the entries before it cosigns; only such witnesses count

@@ -15,22 +15,29 @@ const MEMORY_BYTES_MAX: u64 = 20 + 1 + 64 + 1;
 
 /// The trust file that a configuration names.
 pub(crate) fn load_section(section: &TrustSection, folder: &Folder) -> anyhow::Result<Trust> {
-    load(section.pin, &folder.paths(&section.file), &folder.path(&section.state))
+    let (files, memory) = (folder.paths(&section.file), folder.path(&section.state));
+    let remembered = folder.of_key("trust.state", recall(&memory))?;
+    let trust = folder.of_key("trust.file", walk(section.pin, &files, remembered))?;
+    folder.of_key("trust.state", remember(&memory, remembered, &trust))?;
+    Ok(trust)
 }
 
-/// Verifies the versions in `files` (version 1 first) under the pinned digest of version 1, and remembers the newest in
-/// the file `memory`, which the first start makes.
-fn load(pin: Digest, files: &[PathBuf], memory: &Path) -> anyhow::Result<Trust> {
-    let remembered = recall(memory)?;
+/// Verifies the versions in `files` (version 1 first) under the pinned digest of version 1.
+fn walk(pin: Digest, files: &[PathBuf], remembered: Option<Remembered>) -> anyhow::Result<Trust> {
     let notes = files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    let trust = Trust::walk(pin, &notes, remembered)
-        .map_err(|error| Refusal::usage(format!("the trust file is refused: {error}")).code(error.code()))?;
+    Trust::walk(pin, &notes, remembered).map_err(|error| {
+        Refusal::usage(format!("the trust file is refused: {error}")).code(error.code()).into()
+    })
+}
+
+/// Keeps in the file `memory`, which the first start makes, which version is the newest.
+fn remember(memory: &Path, remembered: Option<Remembered>, trust: &Trust) -> anyhow::Result<()> {
     let newest = trust.remembered();
-    if remembered != Some(newest) {
-        let line = format!("{} {}\n", newest.version, newest.digest);
-        output::replace(memory, line.as_bytes(), output::PUBLIC)?;
+    if remembered == Some(newest) {
+        return Ok(());
     }
-    Ok(trust)
+    let line = format!("{} {}\n", newest.version, newest.digest);
+    output::replace(memory, line.as_bytes(), output::PUBLIC)
 }
 
 fn recall(memory: &Path) -> anyhow::Result<Option<Remembered>> {
@@ -60,6 +67,13 @@ mod tests {
     use bridge_suite::{Role, SigningKey, sha256};
     use bridge_tlog::NoteSigner;
     use bridge_trust::{Anchor, Ballot, Draft};
+
+    fn load(pin: Digest, files: &[PathBuf], memory: &Path) -> anyhow::Result<Trust> {
+        let remembered = recall(memory)?;
+        let trust = walk(pin, files, remembered)?;
+        remember(memory, remembered, &trust)?;
+        Ok(trust)
+    }
 
     fn root() -> NoteSigner {
         NoteSigner::root("gov.example/root/li", SigningKey::from_seed(Role::Root, [1; 32])).unwrap()

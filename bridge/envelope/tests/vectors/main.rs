@@ -13,7 +13,6 @@ mod scene;
 
 mod batches;
 mod entries;
-mod fragments;
 mod frames;
 mod headers;
 mod keys;
@@ -61,7 +60,6 @@ fn all() -> Vec<Vector> {
         batches::shapes(),
         headers::fields(),
         sections::failures(),
-        fragments::rows(),
         frames::fences(),
         frames::beacons(),
         records::key_records(),

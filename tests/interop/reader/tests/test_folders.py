@@ -11,7 +11,6 @@ READ = {
     "contract",
     "contract-record",
     "fence",
-    "fragments",
     "incarnation-record",
     "key-record",
     "log-entry",
