@@ -232,8 +232,7 @@ impl SectionReader {
             index: cursor.u64()?,
         };
         let at = cursor.at();
-        let states = States::from_number(cursor.u64()?)
-            .ok_or(Malformed { at, what: "no such parts (fragments are not read by this build)" })?;
+        let states = States::from_number(cursor.u64()?).ok_or(Malformed { at, what: "no such parts" })?;
         if !states.fit(operation) {
             return Err(Malformed { at, what: "the parts are not those of the operation" });
         }

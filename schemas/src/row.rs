@@ -7,7 +7,7 @@
 //! commit_time  long    microseconds
 //! transaction  long    the same 64 bits
 //! index        long    the same 64 bits
-//! parts        int     bit 0 a before state follows, bit 1 an after state follows, bit 2 fragment
+//! parts        int     bit 0 a before state follows, bit 1 an after state follows
 //! key columns          bare values in contract order; none for a truncate
 //! for each group, then for the ungrouped columns:
 //!   before state       if bit 0: for each column a union [T, null, Unchanged, Absent]

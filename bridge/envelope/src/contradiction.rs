@@ -1,11 +1,14 @@
 //! What a header may not say at once. Sealing refuses to sign it, verification refuses to believe it.
 
-use bridge_event::{At, Kind, Sequence};
+use bridge_event::{At, Kind, Mark, Sequence};
 
-use crate::{ClosedBy, Header, Notice};
+use crate::{ClosedBy, FragmentPart, Header, Notice};
 
-/// Longest row, in bytes; a longer one halts its connector.
+/// Longest row, in bytes of its records in all sections; a longer one halts its connector.
 pub const ROW_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Most fragments of a row: of 64 KiB, the least that is worth a batch, for a row of 64 MiB.
+pub const FRAGMENTS_MAX: u32 = 1024;
 
 impl Header {
     /// Everything in the header that contradicts the rest of it.
@@ -43,10 +46,16 @@ impl Header {
                 && self.resolved >= At::end_of(self.last.mark.commit),
             "the resolved position is past a transaction that is left open",
         );
-        if let Some(fragment) = self.fragment {
-            say(fragment.index >= fragment.of, "the fragment's index is not below their number");
-            say(fragment.total_bytes > ROW_BYTES_MAX, "the fragments' row is over 64 MiB");
-            say(rows != 1, "a fragment is one row");
+        let (first, last) = (self.first.mark, self.last.mark);
+        match &self.fragment {
+            Some(part) => self.fragment_contradicts(part, &mut say),
+            None if rows > 0 => {
+                say(first.fragment != 0 || last.fragment != 0, "rows that are whole stand at a fragment");
+            }
+            None => {
+                let notice = self.notice.is_some();
+                say(!notice && last.is_unfinished(), "a batch without rows stands in the midst of one");
+            }
         }
         say(!ascending(self.extensions.iter().map(|e| u64::from(e.id))), "the extensions do not ascend");
         match &self.notice {
@@ -63,6 +72,22 @@ impl Header {
             None => {}
         }
         found
+    }
+
+    fn fragment_contradicts(&self, part: &FragmentPart, say: &mut impl FnMut(bool, &'static str)) {
+        let FragmentPart { index, of, total_bytes } = *part;
+        let (first, last) = (self.first.mark, self.last.mark);
+        let is_stream = self.kind == Kind::Stream;
+        say(!is_stream && self.kind != Kind::Snapshot, "only a stream's or a snapshot's row is cut");
+        say(!(2..=FRAGMENTS_MAX).contains(&of), "a row has 2 to 1,024 fragments");
+        say(index >= of, "the fragment's index is not below their number");
+        say(total_bytes > ROW_BYTES_MAX, "the fragments' row is over 64 MiB");
+        say(self.row_events != 1 || self.truncates != 0, "a fragment is one row");
+        let stands = first == last && first == Mark::fragment(first.at(), index, of);
+        say(!stands, "the fragment does not stand where its index says");
+        say(is_stream && index > 0 && !self.continues, "a later fragment continues its transaction");
+        let goes_on = index.saturating_add(1) < of;
+        say(is_stream && goes_on && !self.leaves_open, "a row that goes on leaves its transaction open");
     }
 }
 

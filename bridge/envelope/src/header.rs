@@ -52,7 +52,7 @@ pub struct FragmentPart {
     pub index: u32,
     /// How many pieces there are.
     pub of: u32,
-    /// The whole row's length, in bytes.
+    /// The length of the whole row's records in all sections, in bytes.
     pub total_bytes: u64,
 }
 
@@ -337,6 +337,11 @@ impl SnapshotPart {
 }
 
 impl FragmentPart {
+    /// Whether the row ends with it.
+    pub fn is_last(&self) -> bool {
+        self.index.saturating_add(1) >= self.of
+    }
+
     fn write(&self, w: &mut Writer) {
         w.small(self.index);
         w.small(self.of);

@@ -26,6 +26,7 @@ mod contradiction;
 mod entry;
 mod fence;
 mod finding;
+mod fragment;
 mod frame;
 mod header;
 mod incarnation_record;
@@ -44,10 +45,11 @@ mod wire;
 pub use beacon::{Appended, Beacon, Head, PATH_HASHES_MAX, Place, SnapshotPlace, sign_beacon, verify_beacon};
 pub use bridge_event::Mark;
 pub use contract_record::{ContractRecord, SchemaFile};
-pub use contradiction::ROW_BYTES_MAX;
+pub use contradiction::{FRAGMENTS_MAX, ROW_BYTES_MAX};
 pub use entry::{BatchEntry, ENTRY_BYTES_MAX, Entry, EpochEntry, MarkEntry, StreamMark, TrustEntry};
 pub use fence::{Fence, sign_fence, verify_fence};
 pub use finding::Finding;
+pub use fragment::{FRAGMENT_BYTES, Fragments, Pieces, SectionAccess};
 pub use frame::{Frame, FrameKind};
 pub use header::{
     ClosedBy, EXTENSION_BYTES_MAX, EXTENSIONS_MAX, Extension, FragmentPart, Gap, Header, Notice, Retract,

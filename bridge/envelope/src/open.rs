@@ -4,7 +4,7 @@
 //! root.
 
 use bridge_event::{RowSplit, Rows, SplitError};
-use bridge_suite::{Digest, Secret};
+use bridge_suite::{Digest, Secret, Suite};
 
 use crate::padding::{PaddingFault, content};
 use crate::rows::{RowTree, SALT_BYTES};
@@ -56,6 +56,9 @@ pub enum OpenError {
         /// What is wrong.
         source: SplitError,
     },
+    /// Fragments that do not make one row.
+    #[error("the fragment does not belong to the row that came before it: {0}; the sender is at fault")]
+    Fragment(&'static str),
     /// The rows are not those that were signed.
     #[error(
         "the rows' root is {found}, and the signed one is {signed}: the rows are not those that were signed"
@@ -96,6 +99,7 @@ impl OpenError {
             OpenError::Expansion { .. } => "OPE006",
             OpenError::Rows { .. } => "OPE007",
             OpenError::RowRoot { .. } => "OPE008",
+            OpenError::Fragment(_) => "OPE013",
             OpenError::NotWrapped { .. } => "OPE010",
             OpenError::Unwrap(_) => "OPE011",
             OpenError::WrongSecret => "OPE012",
@@ -179,6 +183,54 @@ impl Opener {
         secret: &Secret,
         splitter: &dyn RowSplit,
     ) -> Result<Opened, OpenError> {
+        if batch.header().fragment.is_some() {
+            return Err(OpenError::Fragment("a fragment is opened with those before it"));
+        }
+        let (block, salts, content) = self.decrypt(batch, index, secret, EXPANDED_BYTES_MAX)?;
+        self.close(batch.header().suite, block, &salts, content, splitter)
+    }
+
+    /// Rows over the content of a section, whose root must be the signed one.
+    pub(crate) fn close(
+        &mut self,
+        suite: Suite,
+        block: &SectionBlock,
+        salts: &Secret,
+        content: Vec<u8>,
+        splitter: &dyn RowSplit,
+    ) -> Result<Opened, OpenError> {
+        let rows = rows_of(block, content, splitter)?;
+        let found = self.tree.root(suite, salts, &rows);
+        if found != block.row_root {
+            return Err(OpenError::RowRoot { signed: block.row_root, found });
+        }
+        Ok(Opened { rows, salts: Salts(self.tree.salts().to_vec()) })
+    }
+
+    /// Checks that a slice is the one that a fragment, not its row's last one, was signed with.
+    pub(crate) fn check_slice(
+        &mut self,
+        suite: Suite,
+        block: &SectionBlock,
+        salts: &Secret,
+        slice: &[u8],
+    ) -> Result<(), OpenError> {
+        let found = self.tree.fragment(suite, salts, slice);
+        if found == block.row_root {
+            Ok(())
+        } else {
+            Err(OpenError::RowRoot { signed: block.row_root, found })
+        }
+    }
+
+    /// A section's content, of at most `most` bytes after expansion, its block, and the secret of its salts.
+    pub(crate) fn decrypt<'b>(
+        &mut self,
+        batch: &'b Verified,
+        index: usize,
+        secret: &Secret,
+        most: usize,
+    ) -> Result<(&'b SectionBlock, Secret, Vec<u8>), OpenError> {
         let sections = batch.blocks().len();
         let missing = OpenError::NoSection { index, sections };
         let (Some(block), Some(ciphertext)) = (batch.block(index), batch.ciphertext(index)) else {
@@ -202,37 +254,44 @@ impl Opener {
         self.text.extend_from_slice(ciphertext);
         let decrypted = header.suite.decrypt(&keys.encryption, keys.associated.as_bytes(), &mut self.text);
         decrypted.map_err(OpenError::Decrypt)?;
-        let rows = self.rows(block, splitter)?;
-        let found = self.tree.root(header.suite, &binding.salt_secret(secret), &rows);
-        if found != block.row_root {
-            return Err(OpenError::RowRoot { signed: block.row_root, found });
-        }
-        Ok(Opened { rows, salts: Salts(self.tree.salts().to_vec()) })
+        let content = self.content(block, most)?;
+        Ok((block, binding.salt_secret(secret), content))
     }
 
-    fn rows(&mut self, block: &SectionBlock, splitter: &dyn RowSplit) -> Result<Rows, OpenError> {
+    fn content(&mut self, block: &SectionBlock, most: usize) -> Result<Vec<u8>, OpenError> {
         let content = content(&self.text).map_err(|fault| match fault {
             PaddingFault::Length => OpenError::Padding("its length does not fit its content"),
             PaddingFault::NotZero => OpenError::Padding("a byte of the padding is not zero"),
         })?;
-        let expanded = match block.compression {
-            Compression::None => content.to_vec(),
-            Compression::Zstd => expand(&mut self.zstd, content)?,
-        };
-        let expanded_bytes = expanded.len();
-        let refuse = |source| OpenError::Rows { rows: block.rows, source };
-        let announced = usize::try_from(block.rows).map_err(|_| refuse(SplitError::Ends))?;
-        let rows = splitter.split(expanded, announced).map_err(refuse)?;
-        let fits = rows.rows() == announced
-            && rows.is_whole()
-            && rows.groups() == block.groups.len()
-            && rows.bytes().len() == expanded_bytes;
-        if fits { Ok(rows) } else { Err(refuse(SplitError::Ends)) }
+        match block.compression {
+            Compression::None if content.len() > most => {
+                Err(OpenError::Fragment("its slices have more bytes than it announces"))
+            }
+            Compression::None => Ok(content.to_vec()),
+            Compression::Zstd => expand(&mut self.zstd, content, most),
+        }
     }
 }
 
-/// Expands one zstd frame whose declared size is within the limit.
-fn expand(zstd: &mut zstd::bulk::Decompressor<'static>, content: &[u8]) -> Result<Vec<u8>, OpenError> {
+/// The rows of a content that is authentic: exactly those that the block announces.
+fn rows_of(block: &SectionBlock, content: Vec<u8>, splitter: &dyn RowSplit) -> Result<Rows, OpenError> {
+    let content_bytes = content.len();
+    let refuse = |source| OpenError::Rows { rows: block.rows, source };
+    let announced = usize::try_from(block.rows).map_err(|_| refuse(SplitError::Ends))?;
+    let rows = splitter.split(content, announced).map_err(refuse)?;
+    let fits = rows.rows() == announced
+        && rows.is_whole()
+        && rows.groups() == block.groups.len()
+        && rows.bytes().len() == content_bytes;
+    if fits { Ok(rows) } else { Err(refuse(SplitError::Ends)) }
+}
+
+/// Expands one zstd frame whose declared size is within the limits: the format's, and `most`, a fragment's.
+fn expand(
+    zstd: &mut zstd::bulk::Decompressor<'static>,
+    content: &[u8],
+    most: usize,
+) -> Result<Vec<u8>, OpenError> {
     if !content.starts_with(&ZSTD_MAGIC) {
         return Err(OpenError::Compressed("it does not begin with the magic number"));
     }
@@ -244,6 +303,9 @@ fn expand(zstd: &mut zstd::bulk::Decompressor<'static>, content: &[u8]) -> Resul
     let bytes = declared.ok_or(OpenError::Compressed("it does not declare its size"))?;
     let size = usize::try_from(bytes).ok().filter(|size| *size <= EXPANDED_BYTES_MAX);
     let size = size.ok_or(OpenError::Expansion { bytes })?;
+    if size > most {
+        return Err(OpenError::Fragment("its slices have more bytes than it announces"));
+    }
     let mut expanded = Vec::with_capacity(size);
     let written = zstd.decompress_to_buffer(content, &mut expanded);
     match written {

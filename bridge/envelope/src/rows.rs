@@ -6,6 +6,8 @@
 //! node   = H(0x01 || left || right)                                    RFC 6962, 2.1
 //! salt_i = chunk i * (g + 1) of the salt stream, salt_ij = chunk i * (g + 1) + j
 //! ```
+//!
+//! A fragment that is not its row's last one has one leaf, `H(0x03 || salt_0 || slice)`; the last one has the whole row's.
 
 use bridge_event::{RowParts, Rows};
 use bridge_suite::{Digest, Secret, Suite};
@@ -31,6 +33,18 @@ impl RowTree {
         let salts = self.salts.chunks_exact(chunks * SALT_BYTES);
         self.hashes.extend(rows.iter().zip(salts).map(|(row, salts)| leaf(suite, &row, salts)));
         root_of(suite, &mut self.hashes)
+    }
+
+    /// The root over a fragment that is not its row's last one: the leaf of its slice.
+    pub(crate) fn fragment(&mut self, suite: Suite, secret: &Secret, slice: &[u8]) -> Digest {
+        self.salts.clear();
+        self.salts.resize(SALT_BYTES, 0);
+        suite.salts(secret).fill(0, &mut self.salts);
+        let mut hash = suite.hasher();
+        hash.update(&[0x03]);
+        hash.update(&self.salts);
+        hash.update(slice);
+        hash.finish()
     }
 
     /// The salts of the rows last hashed.

@@ -5,9 +5,12 @@
 //! then               header with the blocks' digests -> signatures -> frame
 //! ```
 
+use std::ops::Range;
+
 use bridge_event::{GroupName, Kind, LogIndex, Rows, SectionName};
 use bridge_suite::{Digest, EncryptError, Role, Secret, SigningKey, Suite, TAG_BYTES, WrapError, sha256};
 
+use crate::fragment::Fragments;
 use crate::header::EXTENSIONS_MAX;
 use crate::padding::padded;
 use crate::rows::RowTree;
@@ -210,20 +213,47 @@ impl Sealer {
     /// [`SealError`]; nothing is then sealed.
     pub fn seal(
         &mut self,
+        header: Header,
+        drafts: &[SectionDraft<'_>],
+        signers: &[&SigningKey],
+    ) -> Result<Sealed, SealError> {
+        self.seal_cut(header, drafts, None, signers)
+    }
+
+    /// Seals one fragment of a row: the one that `header.fragment` names, as `cut` cuts it. The drafts hold the whole row,
+    /// alone.
+    ///
+    /// # Errors
+    /// [`SealError`]; nothing is then sealed.
+    pub fn seal_fragment(
+        &mut self,
+        header: Header,
+        drafts: &[SectionDraft<'_>],
+        cut: &Fragments,
+        signers: &[&SigningKey],
+    ) -> Result<Sealed, SealError> {
+        self.seal_cut(header, drafts, Some(cut), signers)
+    }
+
+    fn seal_cut(
+        &mut self,
         mut header: Header,
         drafts: &[SectionDraft<'_>],
+        cut: Option<&Fragments>,
         signers: &[&SigningKey],
     ) -> Result<Sealed, SealError> {
         check_header(&header)?;
         check_signers(&header, signers)?;
         check_drafts(&header, drafts)?;
+        check_cut(&header, drafts, cut)?;
         let drafts = if header.rows() == 0 { &[] } else { drafts };
         self.texts.resize_with(drafts.len().max(self.texts.len()), Vec::new);
         let Sealer { tree, zstd, texts } = self;
         let mut blocks = Vec::with_capacity(drafts.len());
         let mut trailer_bytes = 0;
-        for (draft, text) in drafts.iter().zip(texts.iter_mut()) {
-            let block = seal_section(tree, zstd, &header, draft, text)?.encode();
+        for (number, (draft, text)) in drafts.iter().zip(texts.iter_mut()).enumerate() {
+            let slice = cut.zip(header.fragment).map(|(cut, part)| cut.slice(number, part.index));
+            let block = seal_section(tree, zstd, &header, draft, slice, text)?.encode();
             if block.len() > BLOCK_BYTES_MAX {
                 return Err(SealError::limit("a section block", block.len(), BLOCK_BYTES_MAX));
             }
@@ -314,12 +344,25 @@ fn check_drafts(header: &Header, drafts: &[SectionDraft<'_>]) -> Result<(), Seal
     Ok(())
 }
 
-/// Leaves the section's ciphertext in `text`.
+fn check_cut(header: &Header, drafts: &[SectionDraft<'_>], cut: Option<&Fragments>) -> Result<(), SealError> {
+    let fits = match (header.fragment, cut) {
+        (None, None) => true,
+        (Some(part), Some(cut)) => {
+            part == cut.part(part.index) && cut.is_of(drafts.iter().map(|draft| draft.rows.bytes().len()))
+        }
+        _ => false,
+    };
+    let why = "the row is not cut as the header says";
+    if fits { Ok(()) } else { Err(SealError::Rows { section: "-".to_owned(), why }) }
+}
+
+/// Leaves the section's ciphertext in `text`. With a slice the batch is a fragment, and the draft the whole row.
 fn seal_section(
     tree: &mut RowTree,
     zstd: &mut zstd::bulk::Compressor<'static>,
     header: &Header,
     draft: &SectionDraft<'_>,
+    slice: Option<Range<usize>>,
     text: &mut Vec<u8>,
 ) -> Result<SectionBlock, SealError> {
     let binding = Binding {
@@ -332,9 +375,18 @@ fn seal_section(
         compression: draft.compression,
     };
     let secret = &draft.key.secret;
-    let row_root = tree.root(header.suite, &binding.salt_secret(secret), draft.rows);
+    let salt_secret = binding.salt_secret(secret);
+    let content = match slice {
+        None => draft.rows.bytes(),
+        // `check_cut` compared the lengths.
+        Some(slice) => draft.rows.bytes().get(slice).unwrap_or_default(),
+    };
+    let row_root = match header.fragment {
+        Some(part) if !part.is_last() => tree.fragment(header.suite, &salt_secret, content),
+        _ => tree.root(header.suite, &salt_secret, draft.rows),
+    };
     let keys = binding.keys(secret, &row_root);
-    pack(zstd, draft.compression, draft.rows.bytes(), text)?;
+    pack(zstd, draft.compression, content, text)?;
     header.suite.encrypt(&keys.encryption, keys.associated.as_bytes(), text)?;
     Ok(SectionBlock {
         name: draft.name.clone(),

@@ -32,6 +32,74 @@ fn a_second_writer_from_the_specification_makes_the_same_bytes() {
     assert!(forged == sealed().frame(), "the frames differ");
 }
 
+/// The fragments of a row, as the sealer makes them.
+fn fragments(rows: &[Rows; 2], bytes: usize) -> Vec<Verified> {
+    let cut = Fragments::new(rows, bytes).unwrap();
+    let mut sealer = Sealer::new().unwrap();
+    let seal = |index| {
+        let header = fragment_header(cut.part(index));
+        let sealed =
+            with_drafts(rows, |drafts| sealer.seal_fragment(header, drafts, &cut, &[&signing()]).unwrap());
+        verified(sealed.frame())
+    };
+    (0..cut.count()).map(seal).collect()
+}
+
+#[test]
+fn a_row_comes_back_from_its_fragments_in_the_sections_that_open_in_all_of_them() {
+    let rows = rows_of(42, &[Operation::Update]);
+    let (readers, secrets) = ([reader(0), reader(1)], [secret(0), secret(1)]);
+    let access = |index: usize| SectionAccess { index, secret: &secrets[index], splitter: &readers[index] };
+    let batches = fragments(&rows, 30);
+    assert!(batches.len() > 4);
+    // What can be opened from which fragment on, and what the row is then.
+    let open = |can: &dyn Fn(usize) -> Vec<usize>| {
+        let (mut opener, mut pieces, mut row) = (Opener::new().unwrap(), None, Vec::new());
+        for (number, batch) in batches.iter().enumerate() {
+            assert!(row.is_empty());
+            let keys: Vec<_> = can(number).into_iter().map(access).collect();
+            row = opener.open_fragment(batch, &keys, &mut pieces).unwrap();
+        }
+        assert!(pieces.is_none());
+        row.into_iter()
+            .map(|(index, opened)| (index, opened.into_rows().bytes().to_vec()))
+            .collect::<Vec<_>>()
+    };
+    let whole = |index: usize| (index, rows[index].bytes().to_vec());
+    assert_eq!(open(&|_| vec![0, 1]), [whole(0), whole(1)]);
+    assert_eq!(open(&|_| vec![1]), [whole(1)]);
+    assert_eq!(open(&|_| Vec::new()), []);
+    // A grant that begins or ends in the midst of the row.
+    assert_eq!(open(&|number| if number < 2 { vec![0] } else { vec![0, 1] }), [whole(0)]);
+    assert_eq!(open(&|number| if number == 2 { vec![1] } else { vec![0, 1] }), [whole(1)]);
+    // The last fragment proves the row by itself: its leaf is the whole row's.
+    let (last, header) =
+        (batches.last().unwrap(), fragment_header(batches.last().unwrap().header().fragment.unwrap()));
+    let trace = forge::section(&header, 0, &rows[0], &forge::Bend::default()).trace;
+    assert_eq!(last.block(0).unwrap().row_root, trace.leaves[0]);
+    let whole = open_section(last, 0, &secret(0), &reader(0)).unwrap_err();
+    assert_eq!(whole.code(), "OPE013");
+}
+
+#[test]
+fn a_row_is_sealed_only_as_its_header_cuts_it() {
+    let rows = rows_of(42, &[Operation::Update]);
+    let cut = Fragments::new(&rows, 50).unwrap();
+    let refused = |header: Header, cut: Option<&Fragments>, rows: &[Rows; 2]| {
+        let mut sealer = Sealer::new().unwrap();
+        let sealed = with_drafts(rows, |drafts| match cut {
+            Some(cut) => sealer.seal_fragment(header, drafts, cut, &[&signing()]),
+            None => sealer.seal(header, drafts, &[&signing()]),
+        });
+        sealed.unwrap_err().code()
+    };
+    let honest = fragment_header(cut.part(1));
+    assert_eq!(refused(honest.clone(), None, &rows), "SEA003");
+    assert_eq!(refused(header(1), Some(&cut), &rows), "SEA003");
+    assert_eq!(refused(honest.clone(), Some(&Fragments::new(&rows, 60).unwrap()), &rows), "SEA003");
+    assert_eq!(refused(honest, Some(&cut), &rows_of(42, &[Operation::Insert])), "SEA003");
+}
+
 #[test]
 fn a_sealers_reused_buffers_leave_no_trace() {
     let mut sealer = Sealer::new().unwrap();

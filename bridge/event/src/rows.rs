@@ -115,6 +115,19 @@ impl Rows {
         self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
     }
 
+    /// Takes the last whole row out, and drops a half-written one.
+    pub fn split_last(&mut self) -> Rows {
+        let before = self.rows().saturating_sub(1);
+        self.truncate_to(usize::MAX);
+        let parts = before.saturating_mul(self.groups + 2);
+        let start = parts.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(0);
+        let mut last = Rows::new(self.groups);
+        last.bytes.extend_from_slice(self.bytes.get(start..).unwrap_or_default());
+        last.ends.extend(self.ends.iter().skip(parts).map(|end| end.saturating_sub(start)));
+        self.truncate_to(before);
+        last
+    }
+
     /// The content bytes, without the ends.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
@@ -261,6 +274,18 @@ mod tests {
         assert_eq!((rows.rows(), rows.bytes()), (1, &b"abcd"[..]));
         rows.truncate_to(0);
         assert!(rows.is_empty() && rows.is_whole());
+    }
+
+    #[test]
+    fn the_last_row_is_taken_out_whole() {
+        let mut rows = rows();
+        rows.buffer().extend_from_slice(b"half");
+        let last = rows.split_last();
+        assert_eq!((last.rows(), last.bytes(), last.is_whole()), (1, &b"efgh"[..], true));
+        assert_eq!(last.row(0).unwrap().rest, b"fgh");
+        assert_eq!((rows.rows(), rows.bytes(), rows.is_whole()), (1, &b"abcd"[..], true));
+        assert_eq!(rows.split_last().bytes(), b"abcd");
+        assert!(rows.is_empty() && rows.is_whole() && rows.split_last().is_empty());
     }
 
     #[test]

@@ -10,11 +10,11 @@
 //! waited long enough, or when a draft has reached its limit. Inside a transaction a lane that reaches its limit is
 //! closed by itself and leaves the transaction open.
 
-use crate::batch::{Encoded, FromCapture, Stand};
+use crate::batch::{Encoded, FromCapture, LargeRow, Stand};
 use crate::settings::BatchLimits;
 use bridge_chain::skip::{Skip, SkipError};
 use bridge_chain::{Mark, State};
-use bridge_envelope::{ClosedBy, RowPosition, SnapshotPart};
+use bridge_envelope::{ClosedBy, FRAGMENT_BYTES, Fragments, ROW_BYTES_MAX, RowPosition, SnapshotPart};
 use bridge_event::{
     At, Change, Generation, IncarnationNumber, Kind, Operation, Rows, Token, Transaction, UnixMicros,
 };
@@ -33,9 +33,9 @@ pub enum CaptureError {
     /// What the source sends does not follow what the stream has.
     #[error("CAP020: {0}")]
     Skip(#[from] SkipError),
-    /// A row that fits in no record.
+    /// A row over the limit.
     #[error(
-        "CAP021: a row of stream {stream} takes {bytes} bytes encoded and a record may hold {max}: shorten the value at the source, or do not share its column"
+        "CAP021: a row of stream {stream} takes {bytes} bytes encoded, and at most {max} can be sent: shorten the value at the source, or do not share its column"
     )]
     RowTooLarge {
         /// The stream's index.
@@ -43,13 +43,32 @@ pub enum CaptureError {
         /// The row's encoded bytes over all sections.
         bytes: usize,
         /// The limit.
-        max: usize,
+        max: u64,
+    },
+    /// A row whose first fragments were sent, and which is another now.
+    #[error(
+        "CAP023: stream {stream} has the first fragments of row {at}, and {why}: its readers could not put the row together; go back to what was there, or an operator decides with a signed GAP"
+    )]
+    RowChanged {
+        /// The stream's index.
+        stream: usize,
+        /// The row's place.
+        at: At,
+        /// What is another.
+        why: &'static str,
     },
     /// The source named a table that no contract has.
     #[error(
         "CAP022: the source sent a row of table {0}, which it was not asked for: this is a defect of the connector"
     )]
     NoSuchTable(usize),
+}
+
+impl CaptureError {
+    /// The row is not the one whose fragments were sent.
+    fn row_changed(stream: usize, at: At) -> CaptureError {
+        CaptureError::RowChanged { stream, at, why: "the source's row is shorter now" }
+    }
 }
 
 /// What one transaction or snapshot leaves in a lane until it is closed.
@@ -214,6 +233,7 @@ impl Assembler {
             truncates: draft.truncates,
             snapshot: None,
             sections: if draft.rows == 0 { Vec::new() } else { draft.sections },
+            fragment: None,
         };
         lane.left_open = if leaves_open { open_commit } else { None };
         if leaves_open {
@@ -231,7 +251,8 @@ impl Assembler {
         };
         lane.ordinal = lane.ordinal.saturating_add(1);
         let mark = Mark { commit: transaction.commit, ordinal: lane.ordinal, fragment: 0 };
-        if lane.skip.has(mark) {
+        let sent = lane.skip.unfinished(mark.at());
+        if sent.is_none() && lane.skip.has(mark) {
             return Ok(());
         }
         let head = EventHead::of(change, &transaction, lane.ordinal);
@@ -239,16 +260,54 @@ impl Assembler {
             Ok(bytes) => bytes,
             Err(error) => return Err(self.fail(error)),
         };
-        if bytes > self.limits.row_bytes_max {
-            let error =
-                CaptureError::RowTooLarge { stream: change.table, bytes, max: self.limits.row_bytes_max };
-            return Err(self.fail(error));
+        if sent.is_some() || bytes > self.limits.whole_row_bytes_max() {
+            return self.take_large(change.table, Stand { mark, token }, transaction, sent);
         }
         lane.took(change.operation, mark, token, transaction, bytes);
         self.oldest.get_or_insert_with(Instant::now);
         self.outlet.rows.fetch_add(1, Ordering::Relaxed);
         let full = self.limits.reached(lane.draft.rows, lane.draft.bytes);
         if full && !change.with_next { self.close(change.table, ClosedBy::Limit, true) } else { Ok(()) }
+    }
+
+    /// Sends the row that was encoded last in fragments, behind those that the stream has.
+    fn take_large(
+        &mut self,
+        stream: usize,
+        row: Stand,
+        transaction: Transaction,
+        sent: Option<u32>,
+    ) -> Result<(), Stop> {
+        let Some(lane) = self.lanes.get_mut(stream) else { return Ok(()) };
+        // The same row is cut in the same way in every life, whatever the limits are.
+        let large = lane.split_large(stream, row.mark.at()).map_err(|error| self.fail(error))?;
+        let of = large.fragments.count();
+        if sent.is_some_and(|sent| sent >= of) {
+            return Err(self.fail(CaptureError::row_changed(stream, row.mark.at())));
+        }
+        // What waits goes before it; it leaves the transaction open when it has rows of it.
+        let touched = self.lanes.get(stream).is_some_and(|lane| lane.touched);
+        self.close(stream, if touched { ClosedBy::Limit } else { ClosedBy::Commit }, touched)?;
+        for index in sent.unwrap_or(0)..of {
+            let resolved = self.captured;
+            let Some(lane) = self.lanes.get_mut(stream) else { return Ok(()) };
+            let continues = lane.left_open == Some(transaction.commit);
+            let stand = Stand { mark: Mark::fragment(row.mark.at(), index, of), token: row.token.clone() };
+            (lane.last, lane.left_open) = (stand.clone(), Some(transaction.commit));
+            // The transaction ends with the next batch: nobody knows yet whether a row follows.
+            let encoded = Encoded {
+                continues,
+                leaves_open: true,
+                resolved,
+                begun: u64::from(!continues),
+                first_commit_time: transaction.committed_at,
+                last_commit_time: transaction.committed_at,
+                ..Encoded::fragment(stream, Kind::Stream, stand, &large, index)
+            };
+            self.send(FromCapture::Batch(Box::new(encoded)))?;
+        }
+        self.outlet.rows.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn take_commit(&mut self, transaction: &Transaction) -> Result<(), Stop> {
@@ -279,6 +338,18 @@ impl Assembler {
 }
 
 impl Lane {
+    /// Takes the row that was encoded last out of the draft, and cuts it.
+    fn split_large(&mut self, stream: usize, at: At) -> Result<Arc<LargeRow>, CaptureError> {
+        let sections: Vec<Rows> = self.draft.sections.iter_mut().map(Rows::split_last).collect();
+        let bytes = sections.iter().map(|rows| rows.bytes().len()).sum();
+        if u64::try_from(bytes).unwrap_or(u64::MAX) > ROW_BYTES_MAX {
+            return Err(CaptureError::RowTooLarge { stream, bytes, max: ROW_BYTES_MAX });
+        }
+        let fragments =
+            Fragments::new(&sections, FRAGMENT_BYTES).map_err(|_| CaptureError::row_changed(stream, at))?;
+        Ok(Arc::new(LargeRow { sections, fragments }))
+    }
+
     /// The draft took a row.
     fn took(
         &mut self,
@@ -378,6 +449,7 @@ impl<'a> SnapshotAssembler<'a> {
         let as_of = RowPosition { mark: stand.mark, token: stand.token.clone() };
         let encoded = Encoded {
             stream: index,
+            fragment: None,
             kind: Kind::Snapshot,
             first: stand.clone(),
             last: stand,
@@ -396,6 +468,35 @@ impl<'a> SnapshotAssembler<'a> {
         };
         *chunk = chunk.saturating_add(1);
         self.assembler.send(FromCapture::Batch(Box::new(encoded)))
+    }
+
+    /// Sends the row that was encoded last in fragments, each a chunk.
+    fn take_large(&mut self, stream: usize) -> Result<(), Stop> {
+        let Some((at, token)) = self.as_of.clone() else { return Ok(()) };
+        let Some(lane) = self.assembler.lanes.get_mut(stream) else { return Ok(()) };
+        let large =
+            lane.split_large(stream, At::end_of(at.commit)).map_err(|error| self.assembler.fail(error))?;
+        if self.assembler.lanes.get(stream).is_some_and(|lane| lane.draft.rows > 0) {
+            self.close(stream, false)?;
+        }
+        let as_of = RowPosition { mark: Mark::end_of(at.commit), token: token.clone() };
+        let of = large.fragments.count();
+        for index in 0..of {
+            let Some(Some((generation, chunk))) = self.parts.get_mut(stream) else { return Ok(()) };
+            let part =
+                SnapshotPart { generation: *generation, as_of: as_of.clone(), chunk: *chunk, last: false };
+            *chunk = chunk.saturating_add(1);
+            let stand =
+                Stand { mark: Mark::fragment(At::end_of(at.commit), index, of), token: token.clone() };
+            let encoded = Encoded {
+                first_commit_time: self.now,
+                last_commit_time: self.now,
+                snapshot: Some(part),
+                ..Encoded::fragment(stream, Kind::Snapshot, stand, &large, index)
+            };
+            self.assembler.send(FromCapture::Batch(Box::new(encoded)))?;
+        }
+        Ok(())
     }
 }
 
@@ -423,14 +524,13 @@ impl SnapshotRows for SnapshotAssembler<'_> {
             Ok(bytes) => bytes,
             Err(error) => return Err(self.assembler.fail(error)),
         };
+        self.assembler.outlet.rows.fetch_add(1, Ordering::Relaxed);
+        if bytes > limits.whole_row_bytes_max() {
+            return self.take_large(change.table);
+        }
         lane.draft.rows = lane.draft.rows.saturating_add(1);
         lane.draft.bytes = lane.draft.bytes.saturating_add(bytes);
         let full = limits.reached(lane.draft.rows, lane.draft.bytes);
-        self.assembler.outlet.rows.fetch_add(1, Ordering::Relaxed);
-        if bytes > limits.row_bytes_max {
-            let max = limits.row_bytes_max;
-            return Err(self.assembler.fail(CaptureError::RowTooLarge { stream: change.table, bytes, max }));
-        }
         if full { self.close(change.table, false) } else { Ok(()) }
     }
 }
@@ -438,6 +538,12 @@ impl SnapshotRows for SnapshotAssembler<'_> {
 impl BatchLimits {
     fn reached(&self, rows: u64, bytes: usize) -> bool {
         rows >= self.rows_max || bytes >= self.bytes_max
+    }
+
+    /// The largest row that goes whole: with a batch that is nearly full, and the other row of a changed key, far below the
+    /// 8 MiB that a frame may have.
+    fn whole_row_bytes_max(&self) -> usize {
+        self.row_bytes_max.clamp(FRAGMENT_BYTES, 2 * 1024 * 1024)
     }
 
     fn age(&self) -> Duration {

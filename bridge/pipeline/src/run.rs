@@ -13,11 +13,11 @@ use crate::seal::{Courier, Sealing, ToSeal};
 use crate::serve;
 use crate::settings::{BatchLimits, Intervals, TopicSettings};
 use crate::shutdown::Shutdown;
-use crate::start::{Started, Starting};
+use crate::start::{Started, StartedStream, Starting};
 use crate::streams::{Sending, Streams};
 use bridge_chain::outgoing::Outgoing;
 use bridge_chain::{SnapshotPlace, State};
-use bridge_envelope::{ContractRecord, Signed};
+use bridge_envelope::{ContractRecord, Entry, Signed};
 use bridge_event::{Generation, IncarnationNumber, Origin};
 use bridge_kafka::Properties;
 use bridge_ledger::Log;
@@ -224,13 +224,16 @@ fn generations(started: &Started) -> Vec<Option<Generation>> {
 fn check_source(source: &mut dyn Source, prepared: &Prepared, plans: &[Plan]) -> Result<(), End> {
     let Prepared { incarnation, started, .. } = prepared;
     let newest = source.newest().map_err(source_end)?;
-    for (stream, plan) in started.streams.iter().zip(plans) {
+    for (index, (stream, plan)) in started.streams.iter().zip(plans).enumerate() {
         let state = stream.adopted.machine.state();
         if state.head.is_none() || state.last.incarnation != *incarnation {
             continue;
         }
         let held = state.last.mark.commit;
         let name = plan.stream.to_string();
+        if state.last.mark.is_unfinished() && !state.last.mark.is_end() {
+            same_contract(stream, plan, index)?;
+        }
         if held > newest.commit {
             let newest = newest.commit;
             return Err(End::Halt(ConnectorError::SourceWentBack { stream: name, held, newest }));
@@ -244,6 +247,25 @@ fn check_source(source: &mut dyn Source, prepared: &Prepared, plans: &[Plan]) ->
         }
     }
     Ok(())
+}
+
+/// A row that was broken off goes on under the contract that it began under: under another one its record is another.
+fn same_contract(stream: &StartedStream, plan: &Plan, index: usize) -> Result<(), End> {
+    let entry = stream.in_log.as_ref().and_then(|batch| Entry::decode(&batch.entry).ok());
+    let began = match entry {
+        Some(Entry::Batch(entry)) => entry.contract,
+        _ => return Ok(()),
+    };
+    if began == plan.contract {
+        return Ok(());
+    }
+    let at = stream.adopted.machine.state().last.mark.at();
+    let error = CaptureError::RowChanged {
+        stream: index,
+        at,
+        why: "the contract is another than it was begun under",
+    };
+    Err(End::Halt(error.into()))
 }
 
 pub(crate) fn source_end(error: SourceError) -> End {

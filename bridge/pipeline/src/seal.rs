@@ -249,7 +249,7 @@ impl<'a> Sealing<'a> {
         let drafts: Vec<SectionDraft<'_>> = plan
             .sections
             .iter()
-            .zip(&encoded.sections)
+            .zip(encoded.fragment.as_ref().map_or(&encoded.sections, |(row, _)| &row.sections))
             .zip(versions)
             .map(|((section, rows), key)| SectionDraft {
                 name: &section.name,
@@ -260,7 +260,12 @@ impl<'a> Sealing<'a> {
                 key,
             })
             .collect();
-        let sealed = self.sealer.seal(header, &drafts, &[self.life.signing_key()]).map_err(End::defect)?;
+        let signers = [self.life.signing_key()];
+        let sealed = match &encoded.fragment {
+            None => self.sealer.seal(header, &drafts, &signers),
+            Some((row, _)) => self.sealer.seal_fragment(header, &drafts, &row.fragments, &signers),
+        };
+        let sealed = sealed.map_err(End::defect)?;
         let (header, digest) = (sealed.header().clone(), sealed.digest());
         let sequence = header.sequence;
         let frame = sealed.into_frame();
@@ -311,7 +316,7 @@ impl<'a> Sealing<'a> {
             row_events: encoded.row_events,
             truncates: encoded.truncates,
             snapshot: encoded.snapshot.clone(),
-            fragment: None,
+            fragment: encoded.fragment.as_ref().map(|(row, index)| row.fragments.part(*index)),
             notice: None,
             sections: Vec::new(),
             extensions: Vec::new(),

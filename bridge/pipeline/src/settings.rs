@@ -13,7 +13,8 @@ pub struct BatchLimits {
     pub bytes_max: usize,
     /// Once the oldest row of a batch has waited this long, the batch is closed at the next commit.
     pub age_ms: u64,
-    /// A single row over this many encoded bytes halts the connector before its position moves.
+    /// A single row over this many encoded bytes is cut into fragments of 768 KiB, each a batch. At least 768 KiB, at most
+    /// 2 MiB, whatever is set here. A row over 64 MiB halts the connector before its position moves.
     pub row_bytes_max: usize,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bridge_envelope::{Header, Notice, SectionBlock, Verified};
+use bridge_envelope::{Header, Notice, Pieces, SectionAccess, SectionBlock, Verified};
 use bridge_event::{IncarnationNumber, Kind, Operation, Rows, Sequence, StreamId};
 use schemas::{ReadRow, SectionReader};
 
@@ -58,17 +58,28 @@ impl Flow {
 
     fn release(&mut self, index: usize, accepted: &Accepted, level: Level) -> Result<(), Trouble> {
         let header = accepted.batch.header();
-        let (sections, entries) = self.open(accepted)?;
+        let (sections, entries) = match header.fragment {
+            None => {
+                // A snapshot that is begun again, or a notice, leaves the row that it was broken off in.
+                self.lanes.get_mut(index).into_iter().for_each(|lane| lane.pieces = None);
+                self.open(accepted)?
+            }
+            Some(_) => self.open_fragment(index, accepted)?,
+        };
         self.reach(Point::AfterOpen)?;
         let records = self.level_of_records(index, header.sequence, level, entries);
         let Some(lane) = self.lanes.get(index) else { return Ok(()) };
         let sequence = i64::try_from(header.sequence.0).unwrap_or(i64::MAX);
         self.metrics.sequence.with_label_values(&[&header.stream.to_string()]).set(sequence);
-        let words = words(lane, &accepted.batch, (level, records), &sections);
+        let words = words(lane, &accepted.batch, (level, lane.held_with(records)), &sections);
+        if header.fragment.is_some_and(|part| !part.is_last()) {
+            self.lanes.get_mut(index).into_iter().for_each(|lane| lane.hold(records));
+            return Ok(());
+        }
         if self.settings.mode == Mode::Stream {
             self.emit(index, &accepted.batch, &sections, &words)?;
             if let Some(lane) = self.lanes.get_mut(index) {
-                lane.delivered();
+                (0..lane.unhold()).for_each(|_| lane.delivered());
             }
             return Ok(());
         }
@@ -97,14 +108,7 @@ impl Flow {
             self.metrics.sections.inc();
             let rows = opened.into_rows();
             bytes = bytes.saturating_add(rows.bytes().len());
-            let limit = self.settings.limits.opened_bytes_max;
-            if bytes > limit {
-                let what = format!(
-                    "the batch's sections up to {} have {bytes} bytes, and the limit is {limit}; raise `opened_bytes_max` when that much is wanted",
-                    block.name
-                );
-                return Err(Found::halt("OPE009", what).into());
-            }
+            self.check_opened(bytes)?;
             sections.push(Section { reader: Arc::clone(reader), rows });
         }
         Ok((sections, entries))
@@ -133,6 +137,56 @@ impl Flow {
         let log = source.log.as_ref();
         let levels = entries.iter().map(|record| source.on_record.level(record, before, level, log));
         levels.min().unwrap_or(level)
+    }
+
+    fn check_opened(&self, bytes: usize) -> Result<(), Found> {
+        let limit = self.settings.limits.opened_bytes_max;
+        if bytes <= limit {
+            return Ok(());
+        }
+        let what = format!(
+            "the batch's sections have {bytes} bytes or more, and the limit is {limit}; raise `opened_bytes_max` when that much is wanted"
+        );
+        Err(Found::halt("OPE009", what))
+    }
+
+    /// Opens one fragment: with the row's last one the row, in each section that the department may open in all of them.
+    fn open_fragment(
+        &mut self,
+        index: usize,
+        accepted: &Accepted,
+    ) -> Result<(Vec<Section>, Vec<Record>), Trouble> {
+        let Accepted { batch, promise, .. } = accepted;
+        let mut known = Vec::new();
+        let mut entries = vec![promise.entry.clone()];
+        for (number, block) in batch.blocks().enumerate() {
+            let key = self.section_key(batch, block, promise)?;
+            key.lasts(accepted.clock)?;
+            entries.push(key.entry().clone());
+            if let Some(reader) = promise.reader(&block.name) {
+                known.push((number, key, Arc::clone(reader)));
+            }
+        }
+        let accesses: Vec<SectionAccess<'_>> = known
+            .iter()
+            .filter_map(|(index, key, reader)| {
+                let secret = &key.version()?.secret;
+                Some(SectionAccess { index: *index, secret, splitter: &**reader })
+            })
+            .collect();
+        let Some(lane) = self.lanes.get_mut(index) else { return Ok((Vec::new(), entries)) };
+        let opened = self.opener.open_fragment(batch, &accesses, &mut lane.pieces);
+        let opened = opened.map_err(|error| Found::halt(error.code(), error.to_string()))?;
+        let waiting = lane.pieces.as_ref().map_or(0, Pieces::bytes);
+        self.metrics.sections.inc_by(count(accesses.len()));
+        let section = |(number, opened): (usize, bridge_envelope::Opened)| {
+            let (_, _, reader) = known.iter().find(|(known, _, _)| *known == number)?;
+            Some(Section { reader: Arc::clone(reader), rows: opened.into_rows() })
+        };
+        let sections: Vec<Section> = opened.into_iter().filter_map(section).collect();
+        let bytes: usize = sections.iter().map(|section| section.rows.bytes().len()).sum();
+        self.check_opened(waiting.max(bytes))?;
+        Ok((sections, entries))
     }
 
     fn section_key(
@@ -274,7 +328,8 @@ impl Flow {
                 merge.row(member, Turn { incarnation, commit: head.commit }, head.index, line, bytes);
             }
         })?;
-        merge.done(member);
+        let batches = self.lanes.get_mut(index).map_or(1, Lane::unhold);
+        (0..batches).for_each(|_| merge.done(member));
         Ok(())
     }
 

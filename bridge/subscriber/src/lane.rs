@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bridge_chain::{Machine, Place, State};
-use bridge_envelope::{Expected, Header, Verified};
+use bridge_envelope::{Expected, Header, Pieces, Verified};
 use bridge_event::{At, Epoch, IncarnationNumber, Offset, Sequence, UnixMicros};
 use bridge_suite::{Digest, KeyId};
 use bridge_trust::Validity;
@@ -98,6 +98,11 @@ pub(crate) struct Lane {
     released: Place,
     /// Batches released and not yet out of the merge.
     undelivered: VecDeque<(Place, Option<Resolved>)>,
+    /// What was released of a row whose last fragment was not, and how many of the undelivered batches that is.
+    pub(crate) pieces: Option<Pieces>,
+    held: usize,
+    /// How well the records of those are known.
+    held_level: Option<Level>,
     done: Place,
     /// How far what was released says that the stream is complete, and what was said up to `done`.
     resolved: Option<Resolved>,
@@ -144,6 +149,9 @@ impl Lane {
             witnessed: None,
             released: place,
             undelivered: VecDeque::new(),
+            pieces: None,
+            held: 0,
+            held_level: None,
             done: place,
             resolved: None,
             resolved_done: None,
@@ -400,6 +408,24 @@ impl Lane {
                 Some(Released::Batch(accepted, level))
             }
         }
+    }
+
+    /// The newest released batch is a fragment of a row that goes on: it is delivered with the row's last one, so that a
+    /// restart begins before the row's first.
+    pub(crate) fn hold(&mut self, records: Level) {
+        self.held = self.held.saturating_add(1);
+        self.held_level = Some(self.held_with(records));
+    }
+
+    /// How well the records of the newest released batch, and of the fragments held back for it, are known.
+    pub(crate) fn held_with(&self, records: Level) -> Level {
+        self.held_level.map_or(records, |held| held.min(records))
+    }
+
+    /// How many batches are delivered with the newest released one: itself, and the fragments that were held back for it.
+    pub(crate) fn unhold(&mut self) -> usize {
+        self.held_level = None;
+        std::mem::take(&mut self.held).saturating_add(1)
     }
 
     /// The oldest released batch is delivered whole.

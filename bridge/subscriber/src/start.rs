@@ -224,7 +224,9 @@ impl Flow {
         while high > bounds.low.0 {
             let low = bounds.low.0.max(high.saturating_sub(window));
             let mut places = self.places(expected, source, low, high, &mut proofs)?;
-            places.retain(|place| bounds.low <= place.offset && proofs.hold(place));
+            // The fragments before a place in the midst of a row would be missing.
+            let whole = |place: &Place| !place.state.last.mark.is_unfinished();
+            places.retain(|place| bounds.low <= place.offset && whole(place) && proofs.hold(place));
             let newest = places.last().copied();
             best = places.first().copied().or(best);
             if latest && newest.is_some() {

@@ -122,13 +122,6 @@ impl Flow {
         if let Some(found) = of_step(lane.machine.step(&input)) {
             return Err(found.into());
         }
-        if batch.header().fragment.is_some() {
-            return Err(Found::halt(
-                "VER078",
-                "the batch is a fragment of a large row, which this build does not put together",
-            )
-            .into());
-        }
         let after = lane.place();
         let promise = self.promise(&batch)?;
         promise.check(&batch)?;

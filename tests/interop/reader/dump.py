@@ -25,6 +25,7 @@ from . import (
 from . import note as notes
 from .chain import Chain, Machine
 from .finding import Finding, Refused, raise_if, refuse
+from .fragments import Pieces
 from .known import Known, load, streams
 from .wire import genesis
 
@@ -162,6 +163,8 @@ def _unwrap(dump: Dump, record: key_record.KeyRecord, wraps: list[dict[str, Any]
 
 
 def _stream_reader(dump: Dump, known: Known, chain: Chain) -> Callable[[int, bytes], None]:
+    pieces = Pieces()
+
     def handle(offset: int, content: bytes) -> None:
         form = frame.form_of(content)
         if form is frame.FENCE:
@@ -173,18 +176,18 @@ def _stream_reader(dump: Dump, known: Known, chain: Chain) -> Callable[[int, byt
         else:
             batch = sealed_batch.verify(content, known)
             if chain.batch(offset, batch):
-                _open(dump, batch)
+                _open(dump, pieces, batch)
 
     return handle
 
 
-def _open(dump: Dump, batch: sealed_batch.Batch) -> None:
+def _open(dump: Dump, pieces: Pieces, batch: sealed_batch.Batch) -> None:
     """Opens every section whose secret there is, under the batch's contract and key records."""
     of = dump.contracts.get(batch.header["contract"])
     if of is None:
         raise refuse("VER060", "a batch under a contract that is not there")
     raise_if(sealed_batch.contract_findings(batch, of.sections))
-    opened = []
+    secrets = {}
     for block in batch.blocks:
         record, _ = dump.records.get(block.fields["key_record"], (None, None))
         if record is None:
@@ -194,7 +197,14 @@ def _open(dump: Dump, batch: sealed_batch.Batch) -> None:
         if secret is None:
             dump.closed += 1
         else:
-            opened.append(sealed_batch.open_section(batch, of.section(block.name), secret))
+            secrets[block.name] = of.section(block.name), secret
+    if batch.header["fragment"] is not None:
+        opened = pieces.open(batch, secrets)
+    else:
+        pieces.leave()
+        opened = [
+            sealed_batch.open_section(batch, section, secret) for section, secret in secrets.values()
+        ]
     if opened:
         raise_if(sealed_batch.agreement_findings(opened) + sealed_batch.header_findings(batch, opened[0]))
         dump.opened += len(opened)

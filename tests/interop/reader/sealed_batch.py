@@ -19,6 +19,8 @@ MAX_FRAME = 8_388_608
 MAX_BLOCK = 4_096
 MAX_CONTENT = 67_174_400
 MAX_FRAGMENTED = 67_108_864
+MAX_FRAGMENTS = 1_024
+LAST_FRAGMENT = 2**32 - 1
 KINDS = ("stream", "snapshot", "schema", "gap", "retract")
 COMPRESSIONS = ("none", "zstd")
 END = 2**64 - 1
@@ -185,15 +187,35 @@ def contradictions(header: dict[str, Any]) -> list[str]:
 
 
 def _parts_contradictions(header: dict[str, Any], rows: int) -> list[str]:
-    fragment, notice = header["fragment"], header["notice"] or {}
+    notice = header["notice"] or {}
     lost = [reference["sequence"] for reference in notice.get("lost", [])]
     rules = {
-        "fragment": fragment is not None
-        and (fragment["index"] >= fragment["of"] or fragment["total_bytes"] > MAX_FRAGMENTED or rows != 1),
+        "fragment": _fragment_contradicts(header, rows),
         "lost batches with a hole": any(a + 1 != b for a, b in zip(lost, lost[1:], strict=False)),
         "a vanished range": any(v["first_leaf"] > v["last_leaf"] for v in notice.get("vanished", [])),
     }
     return [what for what, holds in rules.items() if holds]
+
+
+def _fragment_contradicts(header: dict[str, Any], rows: int) -> bool:
+    part, kind = header["fragment"], header["kind"]
+    first, last = _mark(header["first"]), _mark(header["last"])
+    if part is None:
+        unfinished = first[2] not in (0, LAST_FRAGMENT) or last[2] not in (0, LAST_FRAGMENT)
+        return (first[2], last[2]) != (0, 0) if rows else header["notice"] is None and unfinished
+    index, of = part["index"], part["of"]
+    is_last = index + 1 == of
+    return (
+        kind not in ("stream", "snapshot")
+        or not 2 <= of <= MAX_FRAGMENTS
+        or index >= of
+        or part["total_bytes"] > MAX_FRAGMENTED
+        or (header["row_events"], header["truncates"]) != (1, 0)
+        or first != last
+        or first[2] != (LAST_FRAGMENT if is_last else index + 1)
+        or (kind == "stream" and index > 0 and not header["continues"])
+        or (kind == "stream" and not is_last and not header["leaves_open"])
+    )
 
 
 def _block_findings(batch: Batch) -> list[Finding]:
@@ -268,7 +290,7 @@ def _unpadded(plaintext: bytes) -> bytes:
     return plaintext[4 : 4 + count]
 
 
-def _expanded(content: bytes) -> bytes:
+def _expanded(content: bytes, limit: int) -> bytes:
     if content[:4] != b"\x28\xb5\x2f\xfd":
         raise refuse("OPE005", "not a zstd frame")
     try:
@@ -277,6 +299,8 @@ def _expanded(content: bytes) -> bytes:
             raise refuse("OPE005", "a zstd frame without its content size")
         if declared > MAX_CONTENT:
             raise refuse("OPE006", f"an expansion of {declared} bytes")
+        if declared > limit:
+            raise refuse("OPE013", f"{declared} bytes where {limit} are left")
         expanded = zstandard.ZstdDecompressor().decompress(
             content, read_across_frames=False, allow_extra_data=False
         )
@@ -312,6 +336,16 @@ def _with_leaves(rows: list[Row], s: bytes, groups: int) -> tuple[OpenRow, ...]:
 
 def open_section(batch: Batch, section: Section, secret: bytes) -> OpenSection:
     """Opens the section of that name (sections 5 and 6), or Refused."""
+    if batch.header["fragment"] is not None:
+        raise refuse("OPE013", "a fragment is opened with those before it")
+    block, keys, plaintext, content = decrypt(batch, section, secret, MAX_CONTENT)
+    return rows_of(section, block, keys, plaintext, content)
+
+
+def decrypt(
+    batch: Batch, section: Section, secret: bytes, limit: int
+) -> tuple[Block, SectionKeys, bytes, bytes]:
+    """The section's block, keys, plaintext and content, the content of at most so many bytes."""
     block = next((b for b in batch.blocks if b.name == section.name), None)
     if block is None:
         raise refuse("OPE001", f"no section {section.name}")
@@ -323,7 +357,16 @@ def open_section(batch: Batch, section: Section, secret: bytes) -> OpenSection:
         raise refuse("OPE003", f"section {section.name} does not decrypt")
     content = _unpadded(plaintext)
     if block.fields["compression"] == "zstd":
-        content = _expanded(content)
+        content = _expanded(content, limit)
+    elif len(content) > limit:
+        raise refuse("OPE013", f"{len(content)} bytes where {limit} are left")
+    return block, keys, plaintext, content
+
+
+def rows_of(
+    section: Section, block: Block, keys: SectionKeys, plaintext: bytes, content: bytes
+) -> OpenSection:
+    """The rows of the content, whose root must be the block's."""
     rows = read_rows(section, content, block.fields["rows"])
     opened = _with_leaves(rows, keys.s, len(section.groups))
     if tree_root([row.leaf for row in opened]) != block.fields["row_root"]:

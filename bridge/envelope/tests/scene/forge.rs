@@ -125,6 +125,10 @@ pub(crate) struct Bend<'a> {
     pub(crate) block: Option<&'a dyn Fn(&mut SectionBlock)>,
     /// Replaces the row root before the keys are derived.
     pub(crate) row_root: Option<Digest>,
+    /// What of the row's record falls into this fragment.
+    pub(crate) slice: Option<std::ops::Range<usize>>,
+    /// The root is made as for the row's last fragment, or as for another one, whatever the header says.
+    pub(crate) last: Option<bool>,
 }
 
 /// Seals section `index` of a batch with this header.
@@ -149,7 +153,16 @@ pub(crate) fn section(header: &Header, index: usize, rows: &Rows, bend: &Bend<'_
     let context0 = context0(header, &block);
     let salt_secret =
         suite.derive(&key_version.secret, &[b"govbridge/v1/salts\0", sha256(&[&context0]).as_bytes()]);
-    let leaves = leaves(&salt_secret, rows);
+    let content = &rows.bytes()[bend.slice.clone().unwrap_or(0..rows.bytes().len())];
+    let ends = header.fragment.is_none_or(|part| part.index + 1 == part.of);
+    let leaves = match bend.last.unwrap_or(ends) {
+        true => leaves(&salt_secret, rows),
+        false => {
+            let mut salt = [0; 32];
+            suite.salts(&salt_secret).fill(0, &mut salt);
+            vec![sha256(&[&[3], &salt, content])]
+        }
+    };
     block.row_root = bend.row_root.unwrap_or_else(|| tree(&leaves));
     let context = [context0.clone(), lp(&[block.row_root.as_bytes()])].concat();
     let associated = sha256(&[&context]);
@@ -157,9 +170,9 @@ pub(crate) fn section(header: &Header, index: usize, rows: &Rows, bend: &Bend<'_
     let key = suite.expand(&base, b"key\0");
     block.commitment = Digest(*suite.expand(&base, b"commit\0").expose());
     let plaintext = match bend.plaintext {
-        Some(make) => make(rows.bytes()),
-        None if block.compression == Compression::None => pack(rows.bytes()),
-        None => pack(&zstd(rows.bytes())),
+        Some(make) => make(content),
+        None if block.compression == Compression::None => pack(content),
+        None => pack(&zstd(content)),
     };
     let mut ciphertext = plaintext.clone();
     suite.encrypt(&key, associated.as_bytes(), &mut ciphertext).unwrap();

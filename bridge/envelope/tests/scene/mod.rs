@@ -253,6 +253,27 @@ pub(crate) fn header(rows: u64) -> Header {
     }
 }
 
+/// The header of one fragment of the row at commit 42, ordinal 1.
+pub(crate) fn fragment_header(part: FragmentPart) -> Header {
+    let mut place = at(42, 1);
+    place.mark = Mark::fragment(place.mark.at(), part.index, part.of);
+    let (begins, ends) = (part.index == 0, part.index + 1 >= part.of);
+    Header {
+        sequence: Sequence(1 + u64::from(part.index)),
+        nonce: sha256(&[b"nonce", &part.index.to_be_bytes()]).0,
+        first: place.clone(),
+        last: place,
+        continues: !begins,
+        leaves_open: !ends,
+        closed_by: if ends { ClosedBy::Commit } else { ClosedBy::Limit },
+        resolved: At::end_of(if ends { 42 } else { 41 }),
+        transactions_begun: u64::from(begins),
+        transactions_ended: u64::from(ends),
+        fragment: Some(part),
+        ..header(1)
+    }
+}
+
 /// A header without rows.
 pub(crate) fn empty_header() -> Header {
     Header { transactions_begun: 0, transactions_ended: 0, ..header(0) }

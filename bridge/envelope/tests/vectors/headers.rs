@@ -250,10 +250,17 @@ fn contents() -> Vec<Vector> {
     let tax = signing();
     let (snapshot, gapped) = (snapshot_header(), gap_header());
     let fragment = |index, of, total_bytes| {
-        let header = header(1);
-        let header = Header { fragment: Some(FragmentPart { index, of, total_bytes }), ..header };
+        let header = fragment_header(FragmentPart { index, of, total_bytes });
         let rows = rows_of(42, &[Operation::Insert]);
         forge::assemble(&header, &forge::sections(&header, &rows), &[&signing()])
+    };
+    let part = FragmentPart { index: 1, of: 3, total_bytes: 4096 };
+    let bent = |name: &str, about: &str, change: &dyn Fn(&mut Header)| {
+        let mut header = fragment_header(part);
+        change(&mut header);
+        let rows = rows_of(42, &[Operation::Insert]);
+        let frame = forge::assemble(&header, &forge::sections(&header, &rows), &[&signing()]);
+        Vector::new("sealed-batch", &format!("header-{name}"), "verify", &["VER032"], about, frame)
     };
     let extension = |id, critical| Extension { id, critical, content: vec![1, 2, 3] };
     let extended = |extensions| Header { extensions, ..empty_header() };
@@ -311,6 +318,30 @@ fn contents() -> Vec<Vector> {
         before("fragment-with-three-rows", &["VER032"], "a fragment is one row", |h| {
             h.fragment = Some(FragmentPart { index: 0, of: 2, total_bytes: 4096 });
         }),
+        vector("fragment-of-one", &["VER032"], "a row that is cut into one piece", fragment(0, 1, 4096)),
+        vector("fragments-too-many", &["VER032"], "a row in 1,025 pieces", fragment(0, 1025, 4096)),
+        bent("fragment-at-another-place", "the second fragment at the place of the first", &|h| {
+            (h.first.mark.fragment, h.last.mark.fragment) = (1, 1);
+        }),
+        bent("fragment-at-two-places", "a fragment from the first to the second", &|h| {
+            h.first.mark.fragment = 1;
+        }),
+        bent("fragment-that-continues-nothing", "a second fragment that begins its transaction", &|h| {
+            (h.continues, h.transactions_begun) = (false, 1);
+        }),
+        bent("fragment-that-ends-its-transaction", "a fragment that is not the last one closes it", &|h| {
+            (h.leaves_open, h.transactions_ended) = (false, 1);
+        }),
+        bent("fragment-of-a-schema", "kind schema has no fragments", &|h| h.kind = Kind::Schema),
+        bent("fragment-of-a-truncate", "a truncate is never cut", &|h| (h.row_events, h.truncates) = (0, 1)),
+        bent("fragment-that-is-none", "a whole row at the place of a fragment", &|h| h.fragment = None),
+        bare(
+            "fragment-without-rows",
+            &["VER032"],
+            "a batch without rows in the midst of a row",
+            Header { fragment: None, row_events: 0, ..fragment_header(part) },
+            &[&tax],
+        ),
         bare(
             "extension-critical",
             &["VER031"],

@@ -13,6 +13,7 @@ mod scene;
 
 mod batches;
 mod entries;
+mod fragments;
 mod frames;
 mod headers;
 mod keys;
@@ -60,6 +61,7 @@ fn all() -> Vec<Vector> {
         batches::shapes(),
         headers::fields(),
         sections::failures(),
+        fragments::rows(),
         frames::fences(),
         frames::beacons(),
         records::key_records(),

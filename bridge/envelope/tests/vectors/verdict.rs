@@ -14,6 +14,7 @@ pub(crate) fn codes_of(vector: &Vector) -> Vec<&'static str> {
     match (vector.format, stage) {
         ("sealed-batch", "verify") => found(verify_batch(bytes, &named, &expected())),
         ("sealed-batch", "open") => open_codes(vector),
+        ("fragments", _) => super::fragments::codes_of(vector),
         ("fence", _) => found(verify_fence(bytes, &named, &expected())),
         ("beacon", _) => found(verify_beacon(bytes, &named, &expected())),
         ("key-record", "verify") => found(KeyRecord::verify(bytes, &named, &tax)),

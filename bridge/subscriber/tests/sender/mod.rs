@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 mod contract;
+mod forgetting;
+pub mod large;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -13,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use bridge_envelope::{
     Appended, BatchRef, Beacon, ClosedBy, Compression, ContractRecord, Entry, Fence, Head, Header, KeyRecord,
-    KeyTerms, KeyVersion, Mark, Place, Rewrap, RowPosition, SchemaFile, Sealed, Sealer, SectionDraft,
-    SnapshotPart, WrapTo, sign_beacon, sign_fence,
+    KeyTerms, KeyVersion, Mark, Place, Rewrap, RowPosition, SchemaFile, Sealed, SectionDraft, SnapshotPart,
+    WrapTo, sign_beacon, sign_fence,
 };
 use bridge_event::{
     At, Cell, Change, Department, Epoch, Generation, IncarnationNumber, Kind, LogIndex, Offset, Operation,
@@ -431,12 +433,6 @@ impl Sender {
         tree.root()
     }
 
-    /// Back to an earlier newest entry of a stream: what was sealed since was never appended.
-    pub fn forget_entry(&mut self, stream: usize, newest: Option<(LogIndex, Vec<u8>)>) {
-        self.streams[stream].previous_index = newest.as_ref().map(|(index, _)| *index);
-        self.streams[stream].newest_entry = newest;
-    }
-
     /// The log as a directory of tiles, as its connector publishes it.
     pub fn write_log(&self, folder: &Path) {
         let (size, hashes) = (self.entries.len() as u64, Hashes(&self.entries));
@@ -616,5 +612,5 @@ fn sealed(s: &Stream, header: Header, rows: &[Rows], signing: &SigningKey) -> Se
             key,
         })
         .collect();
-    Sealer::new().unwrap().seal(header, &drafts, &signers).unwrap()
+    large::sealed(header, &drafts, rows, &signers)
 }

@@ -11,6 +11,7 @@ READ = {
     "contract",
     "contract-record",
     "fence",
+    "fragments",
     "incarnation-record",
     "key-record",
     "log-entry",
