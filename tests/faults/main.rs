@@ -15,6 +15,7 @@
 )]
 
 mod amended;
+mod fragments;
 mod full;
 mod keys;
 mod kills;

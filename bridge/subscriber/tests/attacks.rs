@@ -165,10 +165,12 @@ fn a_stream_that_goes_back_behind_its_own_word_halts_instead_of_losing_rows() {
     deliver(sender.subscriber("health", folder.path(), &source), folder.path(), 2).unwrap();
     sender.transact(1, &[part(3, &[30])]);
     let fresh = tempfile::tempdir().unwrap();
-    for place in [fresh.path(), folder.path()] {
-        assert_eq!(halted(sender.subscriber("health", place, &source), place), ["VER086"]);
-        assert_eq!(ids(&lines(place)), [50]);
-    }
+    assert_eq!(halted(sender.subscriber("health", folder.path(), &source), folder.path()), ["VER086"]);
+    assert_eq!(ids(&lines(folder.path())), [50]);
+    // Who reads both streams from their beginning may meet the lie before the row of the other stream, and never the row behind it.
+    assert_eq!(halted(sender.subscriber("health", fresh.path(), &source), fresh.path()), ["VER086"]);
+    let delivered = ids(&lines(fresh.path()));
+    assert!(delivered.iter().all(|id| *id == 50), "{delivered:?}");
 }
 
 #[test]
