@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bridge_envelope::{BatchRef, Entry};
-use bridge_event::{LogIndex, Offset, StreamId};
+use bridge_event::{LogIndex, Offset, Sequence, StreamId};
 use bridge_ledger::TileReader;
 use bridge_suite::Digest;
 use bridge_tlog::{Checkpoint, inclusion_proof, leaf_hash, verify_inclusion};
@@ -146,7 +146,13 @@ impl Flow {
             found.extend(stale.map(|found| found.of_stream(stream)));
             let covered = lane.covered(wanted);
             if covered < head {
-                let what = format!("the last batch is {head:?}, and {wanted} is reached up to {covered:?}");
+                let up_to =
+                    |sequence: Option<Sequence>| sequence.map_or("none".to_owned(), |one| one.to_string());
+                let what = format!(
+                    "the last batch is {}, and {wanted} is reached up to {}",
+                    up_to(head),
+                    up_to(covered)
+                );
                 found.push(Found::note("VER085", what).of_stream(stream));
             }
         }
@@ -192,7 +198,7 @@ impl Flow {
             .collect();
         let (heads, mut found) = match newest_heads(source, &log, &wanted) {
             Ok(heads) => heads,
-            Err(found) => return vec![found],
+            Err(found) => return vec![Found { place: source.origin.to_string(), ..found }],
         };
         for (stream, head) in heads {
             let Some(lane) = self.lanes.iter().find(|lane| lane.expected.stream == stream) else { continue };
@@ -252,8 +258,13 @@ fn newest_heads(
     let unread =
         |what: &dyn std::fmt::Display| Found::drop("VER075", format!("the log could not be read: {what}"));
     let note = log.checkpoint().map_err(|error| unread(&error))?;
-    let Some(key) = source.judge.log.clone() else { return Ok((Vec::new(), Vec::new())) };
-    let signed = source.judge.checkpoint(&note.format(), &key)?;
+    // A checkpoint that proves nothing is a note in a stream, whose batches stay at their level. Here it is what was asked
+    // for: with it missing, nothing says where the topic ends.
+    let unproven = |what: String| Found::drop("VER070", what);
+    let Some(key) = source.judge.log.clone() else {
+        return Err(unproven(format!("the trust file does not name the log {}", source.origin)));
+    };
+    let signed = source.judge.checkpoint(&note.format(), &key).map_err(|found| unproven(found.what))?;
     // What the log signed is compared with what the beacons carried before anything is read under it.
     if let Err(conflict) = source.checkpoints.observe(&signed) {
         return Ok((Vec::new(), vec![conflict.found]));

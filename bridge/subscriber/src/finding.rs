@@ -80,11 +80,14 @@ impl Found {
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.place)?;
-        if let Some(offset) = self.offset {
-            write!(f, " offset {offset}")?;
+        write!(f, "{}: ", self.code)?;
+        match (self.place.as_str(), self.offset) {
+            ("", None) => {}
+            ("", Some(offset)) => write!(f, "offset {offset}: ")?,
+            (place, None) => write!(f, "{place}: ")?,
+            (place, Some(offset)) => write!(f, "{place} offset {offset}: ")?,
         }
-        write!(f, ": {}", self.what)
+        f.write_str(&self.what)
     }
 }
 

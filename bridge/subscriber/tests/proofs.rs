@@ -50,6 +50,23 @@ fn a_cut_tail_is_found_by_the_log() {
 }
 
 #[test]
+fn a_log_whose_checkpoint_is_not_its_own_compares_with_nothing() {
+    let mut sender = Sender::new(&["payments"]);
+    sender.transact(0, &[part(1, &[10])]);
+    let (folder, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sender.write_log(log.path());
+    let path = log.path().join("checkpoint");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let root = text.lines().nth(2).unwrap();
+    let other = if root.starts_with('A') { root.replacen('A', "B", 1) } else { format!("A{}", &root[1..]) };
+    std::fs::File::create(&path).unwrap().write_all(text.replacen(root, &other, 1).as_bytes()).unwrap();
+    let report = check(sender.subscriber("health", folder.path(), &reading(log.path()))).unwrap();
+    let found: Vec<_> = report.findings.iter().filter(|found| found.code == "VER070").collect();
+    assert_eq!((found.len(), found[0].place.as_str()), (1, ORIGIN), "{:?}", report.findings);
+    assert!(!report.is_clean());
+}
+
+#[test]
 fn a_topic_without_beacons_is_not_taken_for_complete() {
     let mut sender = Sender::new(&["payments"]);
     let batch = sender.seal(0, &[part(1, &[10])], Shape::default());

@@ -74,7 +74,7 @@ fn write(out: &mut String, terms: &Terms, digest: &str, signers: &[String]) -> s
     writeln!(out, "  signed by  {signed}")?;
     match terms.votes() {
         Some(votes) => {
-            writeln!(out, "  witnessed  by {} witnesses, of which {} may lie", votes.quorum, votes.liars)?
+            writeln!(out, "  witnessed  by a quorum of {}, of which {} may lie", votes.quorum, votes.liars)?
         }
         None => writeln!(out, "  witnessed  never: there is no policy")?,
     }
@@ -109,7 +109,7 @@ fn write(out: &mut String, terms: &Terms, digest: &str, signers: &[String]) -> s
         let count = terms.counted(log).count();
         writeln!(
             out,
-            "  {}  of {}, at {}; {count} witnesses count for it",
+            "  {}  of {}, at {}; witnesses that count for it: {count}",
             log.origin, log.department, log.url
         )?;
     }
