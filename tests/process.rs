@@ -84,6 +84,11 @@ impl Binary {
         Binary(path.clone())
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Runs a command to its end.
     pub fn try_run(&self, folder: &Path, words: &[&str]) -> std::process::Output {
         self.command(folder, words).stdin(Stdio::null()).output().unwrap()

@@ -2,17 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+#[allow(dead_code, unreachable_pub, reason = "tests/process.rs has hands that only other tests need")]
+#[path = "../../../tests/process.rs"]
+mod process;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use deploy_ports::Port;
+use process::{Binary, repository};
 
 /// What the shell may take on a loaded machine, in seconds. `timeout` then ends all that it started.
 const PATIENCE: &str = "300";
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
 
 fn page(name: &str) -> String {
     std::fs::read_to_string(repository().join("docs/guide").join(name)).unwrap()
@@ -23,13 +24,10 @@ fn commands(page: &str) -> Vec<&str> {
     page.split("```sh\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0).collect()
 }
 
-/// The folder of both programs. `govbridge` belongs to another crate, so it may not be built yet.
+/// The folder of both programs.
 fn programs() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = ["build", "--locked", "--quiet", "-p", "bridge-cli"];
-    assert!(Command::new(cargo).args(build).current_dir(repository()).status().unwrap().success());
-    let folder = Path::new(env!("CARGO_BIN_EXE_govbridge-demo")).parent().unwrap().to_owned();
-    assert!(folder.join("govbridge").is_file(), "govbridge is not beside {}", folder.display());
+    let folder = Binary::beside_this().path().parent().unwrap().to_owned();
+    assert_eq!(Path::new(env!("CARGO_BIN_EXE_govbridge-demo")).parent().unwrap(), folder);
     folder
 }
 
