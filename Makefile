@@ -33,7 +33,7 @@ $(VENV)/ready: tests/interop/reader/requirements.txt
 test-python: $(VENV)/ready ## run the second reader, in Python, over the vectors
 	$(VENV)/bin/python -m pytest -q tests/interop/reader
 
-test-live: $(VENV)/ready ## run it over what a connector sent: the dump that GOVBRIDGE_DUMP names
+test-live: $(VENV)/ready ## run it over what a connector sent: the dumps that GOVBRIDGE_DUMP names
 	$(VENV)/bin/python -m pytest -q tests/interop/live
 
 lint: fmt deny ## formatting, clippy, licences and sources

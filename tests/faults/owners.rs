@@ -42,11 +42,7 @@ fn stopped_at(running: &Running, fault: &str) -> Process {
 #[test]
 fn a_connector_that_stands_between_two_writes_is_replaced_at_once_and_ends_when_it_goes_on() {
     let mut running = Running::received_with("level = \"logged\"", CALM, PACE);
-    let old = stopped_at(&running, "after-publish-paused:5");
-    let environment = [CALM, &[("GOVBRIDGE__HTTP__LISTEN", "127.0.0.1:0")]].concat();
-    let mut new = running.stage.scene.connector_with(&["--take-over"], &environment);
-    let address = new.address();
-    new.until("it has started", || metric(&address, "govbridge_publish_starts_total") > 0);
+    let (old, new) = stopped_and_replaced(&running, "after-publish-paused:5");
     running.all_arrives();
     old.go_on();
     let (status, said) = old.end();
@@ -75,23 +71,47 @@ fn a_connector_that_stands_inside_a_write_is_not_replaced_until_it_is_killed_and
     }
 }
 
+/// A connector that stopped itself at a fault, and the one that took over from it. Its other threads stand wherever they
+/// were: when one of them stands inside a write, the old one is ended and all is done again.
+fn stopped_and_replaced(running: &Running, fault: &str) -> (Process, Process) {
+    for _ in 0..20 {
+        let old = stopped_at(running, fault);
+        match successor(running) {
+            Ok(new) => return (old, new),
+            Err(refusal) => {
+                refused(refusal, 3, "APP013");
+                old.kill();
+            }
+        }
+    }
+    panic!("another thread stood inside a write each time");
+}
+
+/// A connector that takes over, once it has started; `Err` when it is refused.
+fn successor(running: &Running) -> Result<Process, Process> {
+    // The old one still has the port.
+    let environment = [CALM, &[("GOVBRIDGE__HTTP__LISTEN", "127.0.0.1:0")]].concat();
+    let mut new = running.stage.scene.connector_with(&["--take-over"], &environment);
+    while !new.has_ended() && !new.said().contains("\"the connector starts\"") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    if new.has_ended() {
+        return Err(new);
+    }
+    let address = new.address();
+    new.until("it has started", || metric(&address, "govbridge_publish_starts_total") > 0);
+    Ok(new)
+}
+
 /// Takes over from a connector that stands still: `--take-over` refuses while it stands inside a write, so that nothing
 /// of it can come later, and is tried again elsewhere.
 fn take_over(running: &Running, old: &Process) -> Process {
-    // The old one still has the port.
-    let environment = [CALM, &[("GOVBRIDGE__HTTP__LISTEN", "127.0.0.1:0")]].concat();
     for _ in 0..20 {
         old.pause();
-        let mut new = running.stage.scene.connector_with(&["--take-over"], &environment);
-        while !new.has_ended() && !new.said().contains("\"the connector starts\"") {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        if !new.has_ended() {
-            let address = new.address();
-            new.until("it has started", || metric(&address, "govbridge_publish_starts_total") > 0);
-            return new;
-        }
-        refused(new, 3, "APP013");
+        match successor(running) {
+            Ok(new) => return new,
+            Err(refusal) => refused(refusal, 3, "APP013"),
+        };
         old.go_on();
     }
     panic!("the connector stood inside a write each time");

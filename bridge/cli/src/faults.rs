@@ -144,6 +144,11 @@ fn subscriber_point(point: bridge_subscriber::Point) -> &'static str {
 /// Stops this process where it stands, until somebody sends SIGCONT.
 fn pause() {
     let _ = kill_process(getpid(), Signal::STOP);
+    // The signal is the whole process's, and another thread may be the one that takes it. Until then this one stays here.
+    let taken = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    while let Some(left) = taken.checked_duration_since(std::time::Instant::now()) {
+        std::thread::park_timeout(left);
+    }
 }
 
 /// Ends this process as kill -9 does: nothing is written any more, no destructor runs.

@@ -72,7 +72,7 @@ fn large_rows_of_a_snapshot_and_of_a_transaction_go_in_fragments_and_small_ones_
     let total = stream[1].fragment.unwrap().total_bytes;
     assert!(stream[1..4].iter().all(|header| header.fragment.unwrap().total_bytes == total));
     assert!(total > u64::try_from(large).unwrap());
-    sender::dump(&scene);
+    sender::dump(&scene, "fragments");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_snapshot_and_the_changes_after_it_are_sealed_in_one_chain_and_stand_in_the_
     let appended = beacon.appended.unwrap();
     let Entry::Batch(entry) = Entry::decode(&appended.entry).unwrap() else { panic!("no batch entry") };
     assert_eq!(entry.digest, *sent.last().unwrap());
-    sender::dump(&scene);
+    sender::dump(&scene, "path");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""Verifies and opens a dump of what Rust wrote: GOVBRIDGE_DUMP names the folder (see reader/dump.py).
+"""Verifies and opens dumps of what Rust wrote: GOVBRIDGE_DUMP names the folder of their folders (see reader/dump.py).
 
 This file stands beside the reader's tests, so that only who names it runs it. Without the variable it fails.
 """
@@ -13,10 +13,13 @@ import pytest
 from reader import dump
 
 
-@pytest.fixture(scope="module")
-def read() -> dump.Dump:
-    """The whole dump, read once; any record that does not hold ends it."""
-    return dump.read(Path(os.environ["GOVBRIDGE_DUMP"]))
+DUMPS = ("path", "fragments")
+
+
+@pytest.fixture(scope="module", params=DUMPS)
+def read(request: pytest.FixtureRequest) -> dump.Dump:
+    """A whole dump, read once; any record that does not hold ends it."""
+    return dump.read(Path(os.environ["GOVBRIDGE_DUMP"]) / request.param)
 
 
 def test_every_record_of_the_dump_holds(read: dump.Dump) -> None:

@@ -322,10 +322,11 @@ impl Running {
     }
 }
 
-/// Leaves everything that stands in the topics in the folder that GOVBRIDGE_DUMP names, for the second reader
-/// (tests/interop/README.md has the layout).
-pub fn dump(scene: &Scene) {
-    let Some(folder) = std::env::var_os("GOVBRIDGE_DUMP").map(PathBuf::from) else { return };
+/// Leaves everything that stands in the topics under a name of its own in the folder that GOVBRIDGE_DUMP names, for the
+/// second reader (tests/interop/README.md has the layout).
+pub fn dump(scene: &Scene, name: &str) {
+    let Some(folders) = std::env::var_os("GOVBRIDGE_DUMP").map(PathBuf::from) else { return };
+    let folder = folders.join(name);
     let mut topics = vec!["govbridge.keys".to_owned(), "govbridge.contracts".to_owned()];
     topics.extend(scene.datasets.iter().map(|dataset| stream(dataset).topic()));
     for topic in topics {
