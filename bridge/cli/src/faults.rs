@@ -95,7 +95,7 @@ enum Fate {
 }
 
 impl Chosen {
-    /// What becomes of this write, when it is the one; `killed` does not come back.
+    /// What becomes of this write, when it is the one; `killed` does not come back, and `paused` only when it is told to.
     fn spoils(&self, act: &str) -> Option<Fate> {
         let (kind, fate) = self.name.strip_prefix("disk-")?.rsplit_once('-')?;
         if kind != act || !self.passes() {
@@ -103,6 +103,10 @@ impl Chosen {
         }
         tracing::error!(fault = self.name, passing = self.at, "the fault switch spoils this write");
         match fate {
+            "paused" => {
+                pause();
+                None
+            }
             "lost" => Some(Fate::Lost),
             "full" => Some(Fate::Full),
             "reported" => Some(Fate::Reported),
