@@ -488,7 +488,8 @@ impl Scene {
         }
     }
 
-    fn witness_folder(&self, department: &str) -> PathBuf {
+    /// A department's witness's folder.
+    pub fn witness_folder(&self, department: &str) -> PathBuf {
         self.folder().join(format!("witness-{department}"))
     }
 

@@ -1,13 +1,52 @@
 //! A subscriber without a key, with a wrong one, started in mid-stream; a trust file of a lower version.
 
-use crate::reckoning::{Received, refused};
-use crate::running::Running;
+use crate::reckoning::{Received, killed_by, refused};
+use crate::running::{FAULT, Running};
 
 /// Replaces a line of a configuration file.
 fn edit(path: &std::path::Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "{from} is not in {text}");
     std::fs::write(path, text.replace(from, to)).unwrap();
+}
+
+/// Each process that remembers a trust file is started for the first time, and its memory is spoiled.
+#[test]
+fn a_process_that_cannot_keep_which_trust_file_it_saw_does_not_start_and_does_so_once_it_can() {
+    let mut running = Running::after_the_snapshot(&[]);
+    running.auditor.take().unwrap().kill();
+    let scene = &running.stage.scene;
+    let start = |process: &str, fault: &str| match process {
+        "connector" => running.connector_with(fault),
+        "subscriber" => scene.subscriber_with("audit", &[(FAULT, fault)]),
+        _ => scene.witness_with("social-security", &[(FAULT, fault)]),
+    };
+    let memories = [
+        ("connector", scene.tax()),
+        ("subscriber", scene.folder().join("audit")),
+        ("witness", scene.witness_folder("social-security")),
+    ];
+    for (process, folder) in memories {
+        let memory = folder.join("trust.seen");
+        let _ = std::fs::remove_file(&memory);
+        for fate in ["lost", "full", "killed", "reported"] {
+            let fault = format!("disk-trust-state-{fate}:1");
+            if fate == "killed" {
+                killed_by(start(process, &fault), &fault);
+            } else {
+                let said = refused(start(process, &fault), 3, "TRU024");
+                assert!(said.contains("the fault switch spoils this write"), "{fault} did not fire: {said}");
+            }
+            assert_eq!(memory.exists(), fate == "reported", "{process} {fate}");
+        }
+        let kept = std::fs::read_to_string(&memory).unwrap();
+        assert!(kept.starts_with("1 ") && kept.ends_with('\n'), "{kept}");
+    }
+    let witness = scene.witness("social-security");
+    let auditor = scene.subscriber("audit");
+    running.auditor = Some(auditor);
+    running.reckon();
+    assert_eq!(witness.stop().0.code(), Some(0));
 }
 
 #[test]

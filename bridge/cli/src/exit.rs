@@ -47,6 +47,11 @@ impl Refusal {
         Refusal { exit: Exit::Unavailable, code: None, what: what.to_string(), remedy: None }
     }
 
+    /// How the process ends with it.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// What to do about it, when the message does not say so already.
     pub(crate) fn remedy(mut self, remedy: impl fmt::Display) -> Refusal {
         self.remedy = Some(remedy.to_string());

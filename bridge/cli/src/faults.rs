@@ -8,6 +8,7 @@ use crate::exit::Refusal;
 use bridge_ledger::{Act, Disk, Fault};
 use bridge_pipeline::Point;
 use rustix::process::{Signal, getpid, kill_process};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -74,6 +75,19 @@ impl Faults {
                 Fate::Reported => Fault::AppliedButFailed,
             })
         })
+    }
+
+    /// A durable write of the process itself, with its fault.
+    pub(crate) fn write(&self, act: &str, write: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        match self.0.as_ref().and_then(|chosen| chosen.spoils(act)) {
+            None => write(),
+            Some(Fate::Lost) => Err(Refusal::unavailable("a test lost this write").into()),
+            Some(Fate::Full) => Err(Refusal::unavailable(io::Error::from(io::ErrorKind::StorageFull)).into()),
+            Some(Fate::Reported) => {
+                write()?;
+                Err(Refusal::unavailable("a test reports this write as failed").into())
+            }
+        }
     }
 
     /// The process stands at a point.
@@ -163,6 +177,9 @@ fn end() -> ! {
     }
 }
 
+/// What is remembered of the trust file.
+pub(crate) const TRUST_STATE: &str = "trust-state";
+
 const ACTS: [Act; 8] = [
     Act::JournalAppend,
     Act::JournalReplace,
@@ -193,7 +210,7 @@ fn names() -> Vec<String> {
     let paused = Point::ALL.iter().map(|point| format!("{}{PAUSED}", point.name()));
     let fates = ["lost", "full", "reported", "killed", "paused"];
     let acts = ACTS.iter().map(|act| act_name(*act));
-    let acts = acts.chain(bridge_subscriber::Act::ALL.map(bridge_subscriber::Act::name));
+    let acts = acts.chain(bridge_subscriber::Act::ALL.map(bridge_subscriber::Act::name)).chain([TRUST_STATE]);
     let writes = acts.flat_map(|act| fates.map(|fate| format!("disk-{act}-{fate}")));
     let receiving = bridge_subscriber::Point::ALL.iter().map(|point| subscriber_point(*point).to_owned());
     points.chain(paused).chain(receiving).chain(writes).collect()

@@ -2,6 +2,9 @@
 
 use bridge_ledger::Disk;
 
+/// What is remembered of the trust file.
+pub(crate) const TRUST_STATE: &str = "trust-state";
+
 /// No faults.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Faults;
@@ -15,6 +18,11 @@ impl Faults {
     /// The disk as it is.
     pub(crate) fn disk(&self) -> Disk {
         Disk::real()
+    }
+
+    /// Writes.
+    pub(crate) fn write(&self, _act: &str, write: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        write()
     }
 
     /// The same for sink and progress.

@@ -122,6 +122,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()
         let what = format!("{}: the folder {} is not there", path.display(), folder.display());
         return Err(Refusal::usage(what).remedy("make the folder first").into());
     }
+    // A process of the same number that was killed here left it.
+    let _ = std::fs::remove_file(&beside);
     write_new(&beside, bytes, mode)?;
     std::fs::rename(&beside, path).and_then(|()| sync_folder(path)).map_err(|error| {
         let _ = std::fs::remove_file(&beside);

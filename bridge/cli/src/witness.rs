@@ -218,8 +218,8 @@ fn add_log(makings: &Makings, origin: &Origin) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(config: &std::path::Path, words: &Words) -> anyhow::Result<ExitCode> {
-    let makings = Makings::read(config)?;
     words.begin()?;
+    let makings = Makings::read(config)?;
     let runtime = outside::runtime()?;
     let logs = makings.logs()?;
     let disk = Faults::of_environment()?.disk();

@@ -14,11 +14,12 @@ mod sender;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bridge_envelope::{BatchRef, Gap, Notice, RowPosition};
 use bridge_event::{At, IncarnationNumber, Kind, LogIndex, Sequence};
-use bridge_subscriber::{Unwatched, check, run};
+use bridge_subscriber::{Act, Disk, Fault, Unwatched, check, run};
 use bridge_suite::{Role, sha256};
 use running::{deliver, halted, ids, lines};
 use sender::{NOW, ORIGIN, Sender, Shape, key, line, micros, part, recipient, trust_with};
@@ -95,6 +96,19 @@ fn two_roots_of_one_size_halt_and_both_are_kept() {
     sender.entries[0] = b"\x00another".to_vec();
     let beacon = sender.beacon(0);
     sender.publish(0, &beacon);
+    // It halts too when the disk does not take them: the next start meets the same record, and keeps what is missing.
+    for fault in [Fault::Lost, Fault::Full, Fault::AppliedButFailed] {
+        let mut subscriber = sender.subscriber("health", folder.path(), &unchanged);
+        let fired = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&fired);
+        subscriber.disk = Disk::with_faults(move |act| {
+            (act == Act::Evidence && count.fetch_add(1, Ordering::SeqCst) == 0).then_some(fault)
+        });
+        assert_eq!(halted(subscriber, folder.path()), ["VER073"]);
+        assert!(fired.load(Ordering::SeqCst) >= 1, "{fault:?}");
+        let kept = folder.path().join("progress/conflict-5-remembered.txt").exists();
+        assert_eq!(kept, fault == Fault::AppliedButFailed, "{fault:?}");
+    }
     assert_eq!(halted(sender.subscriber("health", folder.path(), &unchanged), folder.path()), ["VER073"]);
     for side in ["remembered", "other"] {
         let kept =

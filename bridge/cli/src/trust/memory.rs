@@ -4,7 +4,8 @@
 
 use super::read;
 use crate::configuration::{Folder, TrustSection};
-use crate::exit::Refusal;
+use crate::exit::{Exit, Refusal};
+use crate::faults::{Faults, TRUST_STATE};
 use crate::output;
 use bridge_suite::Digest;
 use bridge_trust::{Remembered, Trust};
@@ -18,8 +19,20 @@ pub(crate) fn load_section(section: &TrustSection, folder: &Folder) -> anyhow::R
     let (files, memory) = (folder.paths(&section.file), folder.path(&section.state));
     let remembered = folder.of_key("trust.state", recall(&memory))?;
     let trust = folder.of_key("trust.file", walk(section.pin, &files, remembered))?;
-    folder.of_key("trust.state", remember(&memory, remembered, &trust))?;
+    let faults = Faults::of_environment()?;
+    folder.of_key("trust.state", remember(&memory, remembered, &trust, &faults))?;
     Ok(trust)
+}
+
+/// A process that cannot remember what it saw could be shown an older trust file at its next start, so it does not start.
+fn not_kept(error: anyhow::Error) -> anyhow::Error {
+    // A folder that is not there has a remedy of its own.
+    if error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.exit() == Exit::Usage) {
+        return error;
+    }
+    let what = format!("what was seen of the trust file could not be kept: {error}");
+    let remedy = "make room, or let the process write the file and its folder, and start again";
+    Refusal::unavailable(what).remedy(remedy).code("TRU024").into()
 }
 
 /// Verifies the versions in `files` (version 1 first) under the pinned digest of version 1.
@@ -31,13 +44,18 @@ fn walk(pin: Digest, files: &[PathBuf], remembered: Option<Remembered>) -> anyho
 }
 
 /// Keeps in the file `memory`, which the first start makes, which version is the newest.
-fn remember(memory: &Path, remembered: Option<Remembered>, trust: &Trust) -> anyhow::Result<()> {
+fn remember(
+    memory: &Path,
+    remembered: Option<Remembered>,
+    trust: &Trust,
+    faults: &Faults,
+) -> anyhow::Result<()> {
     let newest = trust.remembered();
     if remembered == Some(newest) {
         return Ok(());
     }
     let line = format!("{} {}\n", newest.version, newest.digest);
-    output::replace(memory, line.as_bytes(), output::PUBLIC)
+    faults.write(TRUST_STATE, || output::replace(memory, line.as_bytes(), output::PUBLIC)).map_err(not_kept)
 }
 
 fn recall(memory: &Path) -> anyhow::Result<Option<Remembered>> {
@@ -71,7 +89,7 @@ mod tests {
     fn load(pin: Digest, files: &[PathBuf], memory: &Path) -> anyhow::Result<Trust> {
         let remembered = recall(memory)?;
         let trust = walk(pin, files, remembered)?;
-        remember(memory, remembered, &trust)?;
+        remember(memory, remembered, &trust, &Faults::of_environment()?)?;
         Ok(trust)
     }
 
