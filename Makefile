@@ -5,10 +5,11 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
 DEMO_SECONDS ?= 20
+PG ?= 18
 VENV := target/venv
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo test test-rust test-python test-live lint deny audit fmt bench-path vectors clean
+.PHONY: help build demo test test-rust test-python test-live services services-stop lint deny audit fmt bench-path vectors clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -35,6 +36,12 @@ test-python: $(VENV)/ready ## run the second reader, in Python, over the vectors
 
 test-live: $(VENV)/ready ## run it over what a connector sent: the dumps that GOVBRIDGE_DUMP names
 	$(VENV)/bin/python -m pytest -q tests/interop/live
+
+services: ## start PostgreSQL (PG=18) and Kafka on loopback under target/services; the file state there says their ports
+	@PG=$(PG) deploy/dev/services.sh up
+
+services-stop: ## end exactly the servers that `make services` started
+	@deploy/dev/services.sh down
 
 lint: fmt deny ## formatting, clippy, licences and sources
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
