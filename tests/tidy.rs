@@ -13,7 +13,14 @@ use std::process::Command;
 const FLOORS: &[&[&str]] = &[
     &["bridge-event", "bridge-suite", "bridge-tlog"],
     &["schemas", "bridge-envelope", "bridge-chain", "bridge-trust"],
-    &["connectors-source", "connectors-sqlite", "bridge-kafka", "bridge-ledger", "deploy-ports"],
+    &[
+        "connectors-source",
+        "connectors-sqlite",
+        "connectors-postgres",
+        "bridge-kafka",
+        "bridge-ledger",
+        "deploy-ports",
+    ],
     &["bridge-pipeline", "bridge-subscriber"],
     &["bridge-cli", "deploy-demo", "tests", "tests-bench"],
 ];
@@ -25,6 +32,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("bridge-chain", "bridge-envelope"), // the header that the rules speak of
     ("bridge-trust", "bridge-envelope"), // the trust file answers `Signers`
     ("connectors-sqlite", "connectors-source"), // the trait that a connector fulfils
+    ("connectors-postgres", "connectors-source"),
     ("deploy-demo", "bridge-cli"),
     ("tests", "bridge-cli"),
     ("tests", "deploy-demo"),

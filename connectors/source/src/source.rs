@@ -58,8 +58,8 @@ pub trait Source: Send {
     /// The source's own kept place: [`Source::acknowledge`] reached it, and a poll after a claim begins after it.
     fn acknowledged(&self) -> At;
 
-    /// The newest commit that the source has now. A stream whose head stands beyond it holds what the source no
-    /// longer has: the source went back, and the caller halts.
+    /// A place that no commit of the source stands beyond now: its newest commit, or the end of its log. A stream whose head
+    /// stands beyond it holds what the source no longer has: the source went back, and the caller halts.
     fn newest(&mut self) -> Result<At, SourceError>;
 
     /// Whether the commit at `at` is the one that was delivered under `token`: finds a source that was restored and

@@ -1,0 +1,289 @@
+//! A connection's bytes: read in big gulps, framed without a copy.
+//!
+//! Most of what a row costs the server is one `send` and one wake-up of its reader. While much comes, the kernel wakes us
+//! for 256 KiB at once (`SO_RCVLOWAT`) or after two milliseconds; otherwise for the first byte.
+
+use crate::low_water;
+use crate::server::Server;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How much should wait before a busy reader is woken.
+const GULP_BYTES: usize = 256 << 10;
+/// The buffer; it holds two gulps.
+const INBOX_BYTES: usize = 2 * GULP_BYTES;
+/// The longest message: a row of 64 MiB as text (bytea doubles), before and after.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// How long a gulp may gather.
+const GATHER: Duration = Duration::from_millis(2);
+/// How long a connection attempt and a write may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What went wrong on a connection.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The connection could not be made, or broke.
+    Lost(String),
+    /// The server refused: SQLSTATE and its first line.
+    Refused { code: String, message: String },
+    /// The server said what the protocol does not allow.
+    Protocol(&'static str),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::Lost(what) => write!(f, "{what}"),
+            Fault::Refused { code, message } => write!(f, "{message} (SQLSTATE {code})"),
+            Fault::Protocol(what) => write!(f, "the server does not follow its protocol: {what}"),
+        }
+    }
+}
+
+fn lost(error: &std::io::Error) -> Fault {
+    Fault::Lost(format!("the connection to the server broke: {error}"))
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn connect(server: &Server) -> Result<Stream, Fault> {
+        let failed = |error: std::io::Error| {
+            Fault::Lost(format!("{} port {} does not answer: {error}", server.host, server.port))
+        };
+        if server.host.starts_with('/') {
+            let path = format!("{}/.s.PGSQL.{}", server.host, server.port);
+            return UnixStream::connect(path).map(Stream::Unix).map_err(failed);
+        }
+        let mut last = std::io::Error::new(ErrorKind::NotFound, "the name has no address");
+        for address in (server.host.as_str(), server.port).to_socket_addrs().map_err(failed)? {
+            match TcpStream::connect_timeout(&address, PATIENCE) {
+                Ok(stream) => {
+                    stream.set_nodelay(true).map_err(failed)?;
+                    return Ok(Stream::Tcp(stream));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
+    }
+
+    fn set_nonblocking(&self) -> std::io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_nonblocking(true),
+            Stream::Unix(stream) => stream.set_nonblocking(true),
+        }
+    }
+
+    fn try_clone(&self) -> std::io::Result<Stream> {
+        Ok(match self {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone()?),
+            Stream::Unix(stream) => Stream::Unix(stream.try_clone()?),
+        })
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(into),
+            Stream::Unix(stream) => stream.read(into),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn wait(&self, flags: PollFlags, wait: Duration) -> Result<(), Fault> {
+        let timeout = Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(wait.subsec_nanos()),
+        };
+        match poll(&mut [PollFd::new(self, flags)], Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(lost(&error.into())),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// The writing half, which another thread may share.
+#[derive(Clone, Debug)]
+pub(crate) struct Pen(Arc<Mutex<Stream>>);
+
+impl Pen {
+    /// Writes all of it, waiting for the server as long as it takes another breath within [`PATIENCE`].
+    pub(crate) fn write(&self, mut bytes: &[u8]) -> Result<(), Fault> {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + PATIENCE;
+        while !bytes.is_empty() {
+            match stream.write(bytes) {
+                Ok(0) => return Err(Fault::Lost("the server closed the connection".to_owned())),
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => {
+                    stream.wait(PollFlags::OUT, Duration::from_millis(100))?;
+                }
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: Stream,
+    pen: Pen,
+    inbox: Vec<u8>,
+    /// What was read and not taken stands here.
+    filled: Range<usize>,
+    /// Whether the last gulp was a big one.
+    busy: bool,
+    low_water: usize,
+}
+
+impl Socket {
+    pub(crate) fn connect(server: &Server) -> Result<Socket, Fault> {
+        let stream = Stream::connect(server)?;
+        stream.set_nonblocking().map_err(|error| lost(&error))?;
+        let pen = Pen(Arc::new(Mutex::new(stream.try_clone().map_err(|error| lost(&error))?)));
+        Ok(Socket { stream, pen, inbox: vec![0; 16 << 10], filled: 0..0, busy: false, low_water: 1 })
+    }
+
+    pub(crate) fn pen(&self) -> &Pen {
+        &self.pen
+    }
+
+    /// The next whole message that was read already: its tag, and where its body stands until the next [`Socket::fill`].
+    pub(crate) fn next(&mut self) -> Result<Option<(u8, Range<usize>)>, Fault> {
+        let waiting = self.inbox.get(self.filled.clone()).unwrap_or_default();
+        let Some(([tag, length @ ..], rest)) = waiting.split_first_chunk::<5>() else { return Ok(None) };
+        let length = body_bytes(*length)?;
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let body = self.filled.start + 5..self.filled.start + 5 + length;
+        self.filled.start = body.end;
+        Ok(Some((*tag, body)))
+    }
+
+    /// The bytes of a message.
+    pub(crate) fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        self.inbox.get(range.clone()).unwrap_or_default()
+    }
+
+    /// Reads what there is, waiting at most `wait` for the first of it; says whether anything came.
+    pub(crate) fn fill(&mut self, wait: Duration) -> Result<bool, Fault> {
+        self.make_room()?;
+        if self.busy {
+            self.wake_at(GULP_BYTES);
+            self.stream.wait(PollFlags::IN, GATHER)?;
+            let read = self.read()?;
+            self.busy = read >= GULP_BYTES / 2;
+            if read > 0 {
+                return Ok(true);
+            }
+        }
+        self.wake_at(1);
+        let mut read = self.read()?;
+        if read == 0 && !wait.is_zero() {
+            self.stream.wait(PollFlags::IN, wait)?;
+            read = self.read()?;
+        }
+        self.busy = read >= GULP_BYTES / 2;
+        Ok(read > 0)
+    }
+
+    fn wake_at(&mut self, bytes: usize) {
+        if self.low_water != bytes {
+            low_water::set(self.stream.as_fd(), i32::try_from(bytes).unwrap_or(1));
+            self.low_water = bytes;
+        }
+    }
+
+    fn read(&mut self) -> Result<usize, Fault> {
+        let mut total = 0;
+        while let Some(room) = self.inbox.get_mut(self.filled.end..).filter(|room| !room.is_empty()) {
+            match self.stream.read(room) {
+                Ok(0) => return Err(Fault::Lost("the server closed the connection".to_owned())),
+                Ok(read) => {
+                    self.filled.end += read;
+                    total += read;
+                    if total >= GULP_BYTES {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+        Ok(total)
+    }
+
+    /// Moves what waits to the front, and makes the buffer as large as the message that is coming.
+    fn make_room(&mut self) -> Result<(), Fault> {
+        self.inbox.copy_within(self.filled.clone(), 0);
+        self.filled = 0..self.filled.len();
+        let wanted = match self.inbox.get(1..5).and_then(|b| b.first_chunk()) {
+            Some(length) if self.filled.len() >= 5 => body_bytes(*length)? + 5,
+            _ => 0,
+        };
+        let size = if wanted > INBOX_BYTES { wanted + GULP_BYTES } else { INBOX_BYTES };
+        if self.inbox.len() < size {
+            // A large message is read as it comes: no more than twice what is there is reserved.
+            let grown = size.min(self.inbox.len().saturating_mul(2)).max(INBOX_BYTES);
+            self.inbox.resize(grown, 0);
+        } else if self.inbox.len() > 2 * size && self.filled.len() < INBOX_BYTES {
+            self.inbox.truncate(size);
+            self.inbox.shrink_to_fit();
+        }
+        Ok(())
+    }
+
+    /// The next message, waiting for it until `until`.
+    pub(crate) fn take(&mut self, until: Instant) -> Result<(u8, Range<usize>), Fault> {
+        loop {
+            if let Some(frame) = self.next()? {
+                return Ok(frame);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Fault::Lost("the server does not answer".to_owned()));
+            }
+            self.fill(left)?;
+        }
+    }
+}
+
+/// A message's length includes its own four bytes.
+fn body_bytes(length: [u8; 4]) -> Result<usize, Fault> {
+    let bytes = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    match bytes.checked_sub(4) {
+        None => Err(Fault::Protocol("a message without a length")),
+        Some(body) if body > MESSAGE_BYTES_MAX => Err(Fault::Protocol("a message over 256 MiB")),
+        Some(body) => Ok(body),
+    }
+}

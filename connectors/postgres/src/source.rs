@@ -1,0 +1,491 @@
+//! A PostgreSQL database as a source.
+
+use crate::catalog;
+use crate::claim::{
+    Claimant, Streaming, installed, is_held_by_another, lock, lsn, place, slot_state, unavailable, unlock,
+};
+use crate::replication::{Broken, Finder, Flow, POLL_ROWS_MAX, Step, end_of};
+use crate::server::Server;
+use crate::session::Session;
+use crate::shape::Installed;
+use crate::socket::Fault;
+use bridge_event::{At, Incarnation, Token};
+use connectors_source::{Capture, Polled, Recognised, SnapshotRows, Source, SourceError, Table};
+use std::time::{Duration, Instant};
+
+/// How far the server's log may run on while nothing of it is ours, before the slot lets go of it.
+const IDLE_BYTES_MAX: u64 = 1 << 20;
+/// How long the server may take to say how far it is.
+const WORD: Duration = Duration::from_secs(60);
+/// As many equal words in a row say that a server has decoded all it can, even where its log ends inside a record.
+const EQUAL_WORDS: u32 = 4;
+
+/// A database under this process's claim.
+pub struct PostgresSource {
+    pub(crate) server: Server,
+    pub(crate) who: Claimant,
+    incarnation: Incarnation,
+    pub(crate) ordinary: Session,
+    /// `None` when it must be begun anew.
+    streaming: Option<Streaming>,
+    flow: Flow,
+    /// Everything before this place may be forgotten by the slot.
+    confirmed: u64,
+    /// The server asked for a word while everything was done: it may want to stop.
+    asked: bool,
+    /// Our own questions that it has not answered.
+    unanswered: u32,
+    /// Another connector took the slot over.
+    lost: bool,
+}
+
+impl std::fmt::Debug for PostgresSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresSource")
+            .field("server", &self.server)
+            .field("confirmed", &self.confirmed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresSource {
+    /// Claims the slot for `tables`, which [`crate::create`] has prepared.
+    ///
+    /// Errors: [`SourceError::Claimed`] when another connector holds it, [`SourceError::NotCreated`] and
+    /// [`SourceError::Drifted`] when what was prepared does not fit, [`SourceError::Missing`] when the slot is gone or
+    /// invalidated.
+    pub fn claim(server: &Server, tables: &[Table], who: &Claimant) -> Result<PostgresSource, SourceError> {
+        Self::open(server, tables, who, false)
+    }
+
+    /// Claims the slot from a holder that hangs; its sessions are ended. Never part of a plain start.
+    pub fn take_over(
+        server: &Server,
+        tables: &[Table],
+        who: &Claimant,
+    ) -> Result<PostgresSource, SourceError> {
+        Self::open(server, tables, who, true)
+    }
+
+    fn open(
+        server: &Server,
+        tables: &[Table],
+        who: &Claimant,
+        take_over: bool,
+    ) -> Result<PostgresSource, SourceError> {
+        let mut ordinary = lock(server, who, take_over)?;
+        let prepared = prepared(&mut ordinary, server, tables)?;
+        let confirmed = kept(&mut ordinary, server)?;
+        let binary = prepared.binary;
+        let (streaming, incarnation) = Streaming::start(server, who, &mut ordinary, binary, confirmed)?;
+        let incarnation = identified(incarnation, &prepared.installed)?;
+        Ok(PostgresSource {
+            server: server.clone(),
+            who: who.clone(),
+            incarnation,
+            ordinary,
+            streaming: Some(streaming),
+            flow: Flow::new(tables.to_vec(), prepared.installed, confirmed),
+            confirmed,
+            asked: false,
+            unanswered: 0,
+            lost: false,
+        })
+    }
+
+    /// What a broken connection means: another connector has the slot, or the server is away.
+    pub(crate) fn broken(&mut self, fault: &Fault) -> SourceError {
+        let connection = match fault {
+            Fault::Lost(_) | Fault::Protocol(_) => true,
+            Fault::Refused { code, .. } => code.starts_with("57P") || code.starts_with("08"),
+        };
+        if connection {
+            self.streaming = None;
+            if self.lost || is_held_by_another(&self.server, &self.who) {
+                self.lost = true;
+                return SourceError::ClaimLost;
+            }
+        }
+        match fault {
+            // The walsender decodes: what it refuses then is the slot's or the publication's own state.
+            Fault::Refused { code, message } if code == "55000" || code == "58P01" => {
+                SourceError::Missing { what: format!("the slot cannot be read on: {message}") }
+            }
+            Fault::Refused { code, message } if code == "42704" => {
+                SourceError::NotCreated { what: message.clone() }
+            }
+            fault => unavailable(fault),
+        }
+    }
+
+    /// Checks that the claim still holds.
+    pub(crate) fn check_claim(&mut self) -> Result<(), SourceError> {
+        if self.lost {
+            return Err(SourceError::ClaimLost);
+        }
+        self.ordinary.query("SELECT 1").map(drop).map_err(|fault| self.broken(&fault))
+    }
+
+    /// Checks that a table's shape was accepted.
+    pub(crate) fn accepts(&self, now: &crate::shape::Shape) -> Result<(), SourceError> {
+        self.flow.installed.check(now)
+    }
+
+    /// Begins the stream anew where it ended, claiming again first when the lock's session is gone too.
+    fn reconnect(&mut self) -> Result<(), SourceError> {
+        if self.lost {
+            return Err(SourceError::ClaimLost);
+        }
+        self.streaming = None;
+        if self.ordinary.query("SELECT 1").is_err() {
+            self.ordinary = lock(&self.server, &self.who, false).map_err(|error| match error {
+                SourceError::Claimed { .. } => SourceError::ClaimLost,
+                error => error,
+            })?;
+        }
+        let prepared = prepared(&mut self.ordinary, &self.server, &self.flow.tables)?;
+        let kept = kept(&mut self.ordinary, &self.server)?;
+        if kept > self.confirmed {
+            return Err(SourceError::Missing {
+                what: format!(
+                    "the slot stands at {kept} and was acknowledged to {}: somebody else moved it",
+                    self.confirmed
+                ),
+            });
+        }
+        let (streaming, incarnation) =
+            Streaming::start(&self.server, &self.who, &mut self.ordinary, prepared.binary, self.confirmed)?;
+        if identified(incarnation, &prepared.installed)? != self.incarnation {
+            return Err(SourceError::Missing {
+                what: "the server is another one, or capture was created anew".to_owned(),
+            });
+        }
+        self.flow.installed = prepared.installed;
+        self.flow.begin_again();
+        self.unanswered = 0;
+        self.streaming = Some(streaming);
+        Ok(())
+    }
+
+    fn replicate(&mut self, wait: Duration, out: &mut dyn Capture) -> Result<Polled, SourceError> {
+        if self.streaming.is_none() {
+            self.reconnect()?;
+        }
+        match self.follow(wait, out) {
+            Ok(polled) => Ok(polled),
+            Err(Broken::Stopped) => {
+                self.streaming = None;
+                self.flow.begin_again();
+                Ok(Polled::Stopped)
+            }
+            Err(Broken::Failed(error)) => {
+                self.streaming = None;
+                self.flow.begin_again();
+                Err(error)
+            }
+            Err(Broken::Lost(fault)) => {
+                self.streaming = None;
+                self.flow.begin_again();
+                Err(self.broken(&fault))
+            }
+        }
+    }
+
+    fn follow(&mut self, wait: Duration, out: &mut dyn Capture) -> Result<Polled, Broken> {
+        let until = Instant::now() + wait;
+        // The server's log as it ends now; asked only when nothing came and nobody waits.
+        let mut end: Option<u64> = None;
+        let mut words = Words::default();
+        loop {
+            let given = self.drain(out, &mut words)?;
+            if given > 0 {
+                return Ok(Polled::Delivered);
+            }
+            if end.is_some_and(|end| self.flow.complete >= end) || words.equal >= EQUAL_WORDS {
+                self.let_go()?;
+                return Ok(Polled::Idle { at: self.kept_or_delivered() });
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let Some(streaming) = self.streaming.as_mut() else {
+                return Err(Fault::Protocol("no stream").into());
+            };
+            if end.is_none() && streaming.session.socket.fill(left)? {
+                continue;
+            }
+            if !wait.is_zero() {
+                if Instant::now() < until {
+                    continue;
+                }
+                // Inside a transaction more is on its way.
+                if !self.flow.is_between() {
+                    return Ok(Polled::Delivered);
+                }
+                self.let_go()?;
+                return Ok(Polled::Idle { at: self.kept_or_delivered() });
+            }
+            self.ask(&mut end, &mut words)?;
+        }
+    }
+
+    /// Takes every message that was read; says how many rows it gave.
+    fn drain(&mut self, out: &mut dyn Capture, words: &mut Words) -> Result<u64, Broken> {
+        let Some(streaming) = self.streaming.as_mut() else { return Ok(0) };
+        let mut given = 0;
+        while given < POLL_ROWS_MAX {
+            let Some((tag, range)) = streaming.session.socket.next()? else { break };
+            let body = streaming.session.socket.bytes(&range);
+            match self.flow.take(tag, body, &mut self.ordinary, out)? {
+                Step::Rows(rows) => given += rows,
+                Step::Alive { place, asks } => {
+                    self.unanswered = self.unanswered.saturating_sub(1);
+                    // Answers to older questions come in one burst, and say nothing of what was decoded between them.
+                    if self.unanswered == 0 {
+                        words.hear(place);
+                    }
+                    if asks {
+                        self.asked = true;
+                        streaming.say(self.flow.complete, self.confirmed, false)?;
+                    }
+                }
+            }
+        }
+        Ok(given)
+    }
+
+    /// Asks the server how far it is, and waits for its word or for rows.
+    fn ask(&mut self, end: &mut Option<u64>, words: &mut Words) -> Result<(), Broken> {
+        if end.is_none() {
+            *end = Some(self.log_end()?);
+            if end.is_some_and(|end| self.flow.complete >= end) {
+                return Ok(());
+            }
+        } else {
+            std::thread::sleep(words.pause());
+        }
+        let Some(streaming) = self.streaming.as_mut() else { return Ok(()) };
+        if self.unanswered == 0 {
+            self.unanswered = 1;
+            streaming.say(self.flow.complete, self.confirmed, true)?;
+        }
+        if streaming.session.socket.fill(WORD)? {
+            Ok(())
+        } else {
+            Err(Fault::Lost("the server does not say how far it is".to_owned()).into())
+        }
+    }
+
+    /// The end of the server's log, as far as it is on disk.
+    fn log_end(&mut self) -> Result<u64, Fault> {
+        let rows = self.ordinary.query("SELECT pg_current_wal_flush_lsn()")?;
+        let text = rows.first().and_then(|r| r.first().cloned().flatten()).unwrap_or_default();
+        lsn(&text).ok_or(Fault::Protocol("the log's end is no place"))
+    }
+
+    fn kept_or_delivered(&self) -> At {
+        place(self.confirmed).max(end_of(self.flow.delivered))
+    }
+
+    /// Lets the slot go on over what is not ours, when everything of ours is acknowledged.
+    fn let_go(&mut self) -> Result<(), Fault> {
+        let complete = self.flow.complete;
+        let done =
+            self.flow.is_between() && self.flow.delivered < self.confirmed && complete > self.confirmed;
+        if done && (self.asked || complete - self.confirmed >= IDLE_BYTES_MAX) {
+            self.asked = false;
+            self.confirmed = complete;
+            if let Some(streaming) = &self.streaming {
+                streaming.say(complete, complete, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the stream ahead until it is at or beyond a commit; begins it anew afterwards.
+    fn look_ahead(&mut self, commit: u64) -> Result<Option<Token>, SourceError> {
+        let (delivered, complete) = (self.flow.delivered, self.flow.complete);
+        self.flow.begin_again();
+        self.streaming = None;
+        let mut finder = Finder { commit, found: None, passed: false };
+        self.flow.delivered = self.confirmed.saturating_sub(1);
+        loop {
+            match self.replicate(Duration::ZERO, &mut finder) {
+                Ok(Polled::Delivered) => {}
+                Ok(Polled::Stopped | Polled::Idle { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.flow.rewind(self.confirmed);
+        (self.flow.delivered, self.flow.complete) = (delivered, complete);
+        self.streaming = None;
+        Ok(finder.found)
+    }
+}
+
+/// What the server said about how far it is.
+#[derive(Debug, Default)]
+struct Words {
+    last: Option<u64>,
+    equal: u32,
+}
+
+impl Words {
+    fn hear(&mut self, place: u64) {
+        self.equal = if self.last == Some(place) { self.equal + 1 } else { 0 };
+        self.last = Some(place);
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_millis(if self.equal == 0 { 0 } else { 1 << self.equal.min(6) })
+    }
+}
+
+/// What `--create` prepared, and whether every shared column's binary form is understood.
+struct Prepared {
+    installed: Installed,
+    binary: bool,
+}
+
+/// Checks that publication and tables are as they were prepared.
+fn prepared(session: &mut Session, server: &Server, tables: &[Table]) -> Result<Prepared, SourceError> {
+    let publication = &server.publication;
+    let found = installed(session, publication).map_err(|f| unavailable(&f))?;
+    let not_created = |what: String| SourceError::NotCreated { what };
+    let installed =
+        found.ok_or_else(|| not_created(format!("there is no publication {publication}")))?.ok_or_else(
+            || not_created(format!("the comment of publication {publication} is not what --create wrote")),
+        )?;
+    let mut binary = true;
+    for table in tables {
+        let found = catalog::find(session, &table.name).map_err(|f| unavailable(&f))?;
+        let found = found.ok_or_else(|| not_created(format!("there is no table {}", table.name)))?;
+        installed.check(&found.shape(&table.name))?;
+        for column in &table.columns {
+            let known = found
+                .column(column)
+                .ok_or_else(|| not_created(format!("table {} has no column {column}", table.name)))?;
+            binary &= known.typed.kind.has_binary();
+        }
+    }
+    crate::preflight::published(session, server, tables)?;
+    Ok(Prepared { installed, binary })
+}
+
+/// The slot's kept place; the slot must be there, ours in kind, and whole.
+fn kept(session: &mut Session, server: &Server) -> Result<u64, SourceError> {
+    let slot = &server.slot;
+    let state = slot_state(session, slot).map_err(|f| unavailable(&f))?;
+    let state = state.ok_or_else(|| SourceError::Missing {
+        what: format!("slot {slot} is gone: what was committed since it was dropped is in no log"),
+    })?;
+    if state.plugin != "pgoutput" || state.temporary || state.database != server.database {
+        return Err(SourceError::NotCreated {
+            what: format!("slot {slot} is not a lasting pgoutput slot of database {}", server.database),
+        });
+    }
+    if state.status == "lost" {
+        return Err(SourceError::Missing {
+            what: format!("slot {slot} is invalidated: the server removed log that was not captured yet"),
+        });
+    }
+    Ok(state.confirmed)
+}
+
+fn identified(incarnation: Incarnation, installed: &Installed) -> Result<Incarnation, SourceError> {
+    let consistent_point = Token::new(installed.capture.clone().into_bytes())
+        .map_err(|error| SourceError::Storage { what: error.to_string() })?;
+    Ok(Incarnation { consistent_point, ..incarnation })
+}
+
+impl Source for PostgresSource {
+    fn tables(&self) -> &[Table] {
+        &self.flow.tables
+    }
+
+    fn incarnation(&self) -> &Incarnation {
+        &self.incarnation
+    }
+
+    fn acknowledged(&self) -> At {
+        place(self.confirmed)
+    }
+
+    fn newest(&mut self) -> Result<At, SourceError> {
+        self.check_claim()?;
+        let end = self.log_end().map_err(|fault| self.broken(&fault))?;
+        Ok(place(end).max(self.kept_or_delivered()))
+    }
+
+    fn recognises(&mut self, at: At, token: &Token) -> Result<Recognised, SourceError> {
+        let told = |known: &Token| if known == token { Recognised::Same } else { Recognised::Different };
+        if at.commit == 0 {
+            return Ok(Recognised::Same);
+        }
+        if let Some(known) = self.flow.token_of(at.commit) {
+            return Ok(told(known));
+        }
+        if at.commit < self.confirmed {
+            return Ok(Recognised::Forgotten);
+        }
+        if self.newest()?.commit < at.commit {
+            return Ok(Recognised::Different);
+        }
+        Ok(self.look_ahead(at.commit)?.map_or(Recognised::Different, |known| told(&known)))
+    }
+
+    fn snapshot(&mut self, tables: &[usize], out: &mut dyn SnapshotRows) -> Result<Option<At>, SourceError> {
+        self.check_claim()?;
+        crate::snapshot::read(self, tables, out)
+    }
+
+    fn poll(&mut self, wait: Duration, out: &mut dyn Capture) -> Result<Polled, SourceError> {
+        if self.lost {
+            return Err(SourceError::ClaimLost);
+        }
+        self.replicate(wait, out)
+    }
+
+    fn rewind(&mut self) -> Result<(), SourceError> {
+        if self.lost {
+            return Err(SourceError::ClaimLost);
+        }
+        self.flow.rewind(self.confirmed);
+        self.reconnect()
+    }
+
+    fn acknowledge(&mut self, through: At) -> Result<(), SourceError> {
+        self.check_claim()?;
+        let refused = |what: &str| Err(SourceError::NotDelivered { through, what: what.to_owned() });
+        let reached = if through.ordinal == u64::MAX {
+            if end_of(through.commit) > self.kept_or_delivered() {
+                return refused("the transaction was not delivered whole");
+            }
+            through.commit
+        } else {
+            if end_of(through.commit) > self.kept_or_delivered() && through.commit > self.flow.begun() {
+                return refused("no transaction of that place was delivered");
+            }
+            through.commit.saturating_sub(1)
+        };
+        let boundary = self.flow.boundary(reached);
+        if boundary >= self.confirmed {
+            self.confirmed = boundary + 1;
+            self.flow.forget_before(boundary);
+            let told = match &self.streaming {
+                Some(streaming) => streaming.say(self.flow.complete, self.confirmed, false),
+                None => Ok(()),
+            };
+            told.map_err(|fault| self.broken(&fault))?;
+        }
+        // The server waits for a word: it may want to stop.
+        if self.asked { self.let_go().map_err(|fault| self.broken(&fault)) } else { Ok(()) }
+    }
+}
+
+impl Drop for PostgresSource {
+    fn drop(&mut self) {
+        self.streaming = None;
+        if !self.lost {
+            unlock(&mut self.ordinary, &self.server.slot);
+        }
+    }
+}

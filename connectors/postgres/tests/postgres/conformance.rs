@@ -1,0 +1,3 @@
+use crate::bench::SuiteBench;
+
+connectors_source::conformance!(SuiteBench::new());

@@ -1,0 +1,100 @@
+//! Tables that change while they are captured.
+
+use crate::bench::{Register, words};
+use bridge_event::At;
+use connectors_postgres::create;
+use connectors_source::conformance::{Recorder, read};
+use connectors_source::{Source, SourceError};
+use std::time::Duration;
+
+fn register() -> Register {
+    Register::of("CREATE TABLE t (id int PRIMARY KEY, a varchar(10), b int)", &["id", "a"], &["id"])
+}
+
+/// Polls until the source halts.
+fn halted(source: &mut impl Source, recorder: &mut Recorder) -> SourceError {
+    for _ in 0..1000 {
+        if let Err(error) = source.poll(Duration::from_millis(100), recorder) {
+            return error;
+        }
+    }
+    panic!("the source goes on");
+}
+
+#[test]
+fn a_column_that_is_added_and_not_shared_goes_on() {
+    let register = register();
+    let mut source = register.claim().unwrap();
+    let mut application = register.application();
+    application.run("INSERT INTO t VALUES (1, 'x', 1)");
+    application.run("BEGIN; ALTER TABLE t ADD c text; INSERT INTO t VALUES (2, 'y', 2, 'z'); COMMIT");
+    let mut recorder = Recorder::default();
+    read(&mut source, &mut recorder);
+    let changes: Vec<String> = recorder.taken.iter().flat_map(|t| &t.changes).map(words).collect();
+    assert_eq!(changes, ["insert 0 [1, 'x']", "insert 0 [2, 'y']"]);
+    drop(source);
+    register.claim().unwrap();
+}
+
+#[test]
+fn every_other_change_halts_before_its_first_row_and_says_what_changed() {
+    for (change, insert, wanted) in [
+        ("ALTER TABLE t DROP a", "INSERT INTO t (id) VALUES (9)", "column a is gone"),
+        ("ALTER TABLE t RENAME a TO z", "INSERT INTO t (id) VALUES (9)", "column a is gone"),
+        (
+            "ALTER TABLE t ALTER a TYPE varchar(20)",
+            "INSERT INTO t (id) VALUES (9)",
+            "column a is now character varying(20)",
+        ),
+        ("ALTER TABLE t ALTER id TYPE bigint", "INSERT INTO t (id) VALUES (9)", "column id is now bigint"),
+        ("ALTER TABLE t DROP b", "INSERT INTO t (id) VALUES (9)", "column b is gone"),
+        (
+            "ALTER TABLE t REPLICA IDENTITY FULL",
+            "INSERT INTO t (id) VALUES (9)",
+            "replica identity is now FULL",
+        ),
+    ] {
+        let register = register();
+        let mut source = register.claim().unwrap();
+        let mut application = register.application();
+        application.run("INSERT INTO t VALUES (1, 'x', 1)");
+        application.run(change);
+        application.run(insert);
+        let mut recorder = Recorder::default();
+        let error = halted(&mut source, &mut recorder);
+        assert!(matches!(error, SourceError::Drifted { .. }), "{change}: {error}");
+        assert!(error.to_string().contains(wanted), "{change}: {error}");
+        assert_eq!(recorder.taken.len(), 1, "{change}");
+        assert!(source.acknowledged() < recorder.taken[0].transaction.end());
+        let held: At = recorder.taken[0].transaction.end();
+        source.acknowledge(held).unwrap();
+        drop(source);
+        assert_eq!(register.claim().unwrap_err().code(), "CAP006", "{change}");
+    }
+}
+
+#[test]
+fn a_change_that_is_accepted_goes_on_where_it_halted() {
+    let register = register();
+    let mut application = register.application();
+    application.run("INSERT INTO t VALUES (1, 'x', 1)");
+    application.run("ALTER TABLE t ALTER a TYPE text");
+    application.run("INSERT INTO t VALUES (2, 'y', 1)");
+    assert_eq!(register.claim().unwrap_err().code(), "CAP006");
+    let created = create(&register.server, "other", &register.tables).unwrap();
+    assert!(!created.slot_made);
+    // The row of the older shape waits in the slot, and is still read.
+    assert_eq!(register.changes(), ["insert 0 [1, 'x']", "insert 0 [2, 'y']"]);
+}
+
+#[test]
+fn a_publication_that_lost_a_table_is_refused() {
+    let register = register();
+    register.application().run("ALTER PUBLICATION govbridge DROP TABLE t");
+    assert_eq!(register.claim().unwrap_err().code(), "CAP004");
+    register.application().run("ALTER PUBLICATION govbridge ADD TABLE t WHERE (id > 5)");
+    let error = register.claim().unwrap_err();
+    assert!(error.to_string().contains("row filter"), "{error}");
+    register.application().run("ALTER PUBLICATION govbridge SET (publish = 'insert')");
+    assert_eq!(register.claim().unwrap_err().code(), "CAP004");
+}
