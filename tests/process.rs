@@ -473,6 +473,16 @@ impl Scene {
         self.run(&["log", "init", "--directory", "tax/log", "--origin", ORIGIN, "--key", "keys/tax-log.key"]);
     }
 
+    /// Gives the connector another source than the SQLite file: the keys of its `[source]`. Prepares it for capture.
+    pub fn replace_source(&self, keys: &str) {
+        let path = self.tax().join("connector.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let replaced = text.replace("engine = \"sqlite\"\nfile = \"tax.db\"", keys.trim_end());
+        assert_ne!(text, replaced);
+        std::fs::write(&path, replaced).unwrap();
+        self.run(&["connector", "--config", "tax/connector.toml", "--create"]);
+    }
+
     fn make_witnesses(&self) {
         for (department, port) in DEPARTMENTS.iter().zip(self.witness_ports.iter().map(Port::number)) {
             let folder = self.witness_folder(department);

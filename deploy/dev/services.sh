@@ -108,7 +108,7 @@ start_postgres() {
   fetch_postgres "$version"
   home="$base/postgres-$version" data="$base/data/postgres-$PG" run="$base/run" log="$base/postgres.log"
   mkdir -p "$base/data" "$run"
-  if [ "${#run}" -gt 80 ]; then run="$(mktemp -d "${TMPDIR:-/tmp}/govbridge-XXXXXX")"; fi
+  if [ "${#run}" -gt 80 ]; then run="$(mktemp -d)"; fi
   chmod go+rx "$base/data" "$run"; own "$run"
   "${drop[@]}" test -x "$base/data/." || fail "the user nobody cannot reach $base: make the folders above it readable, or run as another user"
   if [ ! -e "$data/PG_VERSION" ]; then

@@ -15,11 +15,15 @@
 
 mod acknowledge;
 mod append;
+#[allow(dead_code, reason = "the connector's own tests need more of it")]
+#[path = "../../connectors/postgres/tests/postgres/application.rs"]
+mod application;
 mod capture;
 mod deliver;
 mod encode;
 mod fetch;
 mod open;
+mod postgres;
 #[allow(dead_code, unreachable_pub, reason = "the harness has hands that only other tests need")]
 #[path = "../process.rs"]
 mod process;

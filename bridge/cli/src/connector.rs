@@ -1,5 +1,6 @@
 //! `govbridge connector`: the sending process.
 
+mod engine;
 mod prepare;
 mod settings;
 
@@ -11,10 +12,10 @@ use crate::output;
 use crate::outside::{self, SystemRandom, WallClock, Words};
 use bridge_ledger::{Disk, Holder, Log};
 use bridge_pipeline::{Claim, Connector, Promise, Shutdown};
-use connectors_source::{Source, Table};
-use connectors_sqlite::{Claimant, Created, SqliteSource};
+use connectors_source::Table;
+use engine::Database;
 use settings::Settings;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,8 +179,8 @@ fn ready(settings: &Settings, folder: &Folder, take_over: bool) -> anyhow::Resul
     let trust = prepare::trust(settings, folder, &signing, &log_signer)?;
     let promises = prepare::promises(settings, folder)?;
     let tables = tables(&promises);
-    let file = folder.path(&settings.source.file);
-    folder.of_key("source.file", look_at_source(&file, &tables))?;
+    let database = Database::of(settings, folder)?;
+    folder.of_key(database.key(), database.look(&tables))?;
     let holder = Holder::here(WallClock.now());
     let faults = Faults::of_environment()?;
     let log =
@@ -199,7 +200,7 @@ fn ready(settings: &Settings, folder: &Folder, take_over: bool) -> anyhow::Resul
         random: Arc::new(SystemRandom),
         probe: Arc::new(faults),
     };
-    Ok(Ready { connector, claim: claim(file, tables, holder, take_over), log, listener })
+    Ok(Ready { connector, claim: database.claim(tables, holder, take_over), log, listener })
 }
 
 fn open_log(
@@ -228,18 +229,6 @@ fn open_log(
     Ok(log)
 }
 
-fn claim(file: PathBuf, tables: Vec<Table>, holder: Holder, take_over: bool) -> Claim {
-    Box::new(move || {
-        let who = Claimant { pid: holder.pid, host: holder.host, since: holder.since };
-        let source = if take_over {
-            SqliteSource::take_over(&file, &tables, &who)?
-        } else {
-            SqliteSource::claim(&file, &tables, &who)?
-        };
-        Ok(Box::new(source) as Box<dyn Source>)
-    })
-}
-
 /// The tables of the contracts, in their order.
 fn tables(promises: &[Promise]) -> Vec<Table> {
     let table = |promise: &Promise| Table {
@@ -250,69 +239,18 @@ fn tables(promises: &[Promise]) -> Vec<Table> {
     promises.iter().map(table).collect()
 }
 
-/// Tells everything that stands against capturing the tables; refuses when capture would not be right.
-fn look_at_source(file: &Path, tables: &[Table]) -> anyhow::Result<()> {
-    // A database is the department's, and is never made here.
-    drop(output::open(file)?);
-    let findings = connectors_sqlite::preflight(file, tables).map_err(|error| ending::of_source(&error))?;
-    let mut refused = Vec::new();
-    for finding in findings {
-        let table = finding.table.map(|table| format!("table {table}: ")).unwrap_or_default();
-        let line = format!("{table}{}; {}", finding.what, finding.remedy);
-        match finding.severity {
-            connectors_sqlite::Severity::Warning => output::say(&format!("warning: {line}")),
-            connectors_sqlite::Severity::Refused => refused.push(line),
-        }
-    }
-    if refused.is_empty() {
-        return Ok(());
-    }
-    let what = format!("CAP005: {} cannot be captured as it is:\n  {}", file.display(), refused.join("\n  "));
-    Err(Refusal::usage(what).code("CAP005").into())
-}
-
 fn create(settings: &Settings, folder: &Folder, print_sql: bool, as_json: bool) -> anyhow::Result<ExitCode> {
     let promises = prepare::promises(settings, folder)?;
     let tables = tables(&promises);
-    let file = folder.path(&settings.source.file);
-    folder.of_key("source.file", look_at_source(&file, &tables))?;
-    let system = outside::uuid()?;
-    let failed = |error| ending::of_source(&error);
-    if print_sql {
-        output::lines(&connectors_sqlite::script(&file, &system, &tables).map_err(failed)?)?;
-        return Ok(Exit::Good.into());
-    }
-    let created = connectors_sqlite::create(&file, &system, &tables).map_err(failed)?;
-    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-    let Created { system, capture, interrupted, waiting } = &created;
-    if as_json {
-        output::json(&serde_json::json!({
-            "file": file.display().to_string(),
-            "tables": names,
-            "system": system,
-            "capture": capture,
-            "interrupted": interrupted,
-            "waiting": waiting,
-        }))?;
-    } else {
-        let (file, names) = (file.display(), names.join(", "));
-        output::lines(&format!(
-            "{file} is captured: tables {names}\nidentity {system}, capture {capture}, {waiting} changes wait\n"
-        ))?;
-    }
-    if !interrupted.is_empty() {
-        output::say(&format!(
-            "warning: triggers were missing on {}: changes made meanwhile were not recorded. The source is another \
-             incarnation now, and the connector halts until an operator's GAP.",
-            interrupted.join(", ")
-        ));
-    }
-    Ok(Exit::Good.into())
+    let database = Database::of(settings, folder)?;
+    folder.of_key(database.key(), database.look(&tables))?;
+    database.create(&tables, print_sql, as_json)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn the_example_is_a_configuration() {

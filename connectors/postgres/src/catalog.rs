@@ -4,7 +4,7 @@ use crate::server::{literal, schema_and_name};
 use crate::session::{Row, Session};
 use crate::shape::{Column, Shape};
 use crate::socket::Fault;
-use crate::types::Kind;
+use crate::values::Kind;
 
 /// A type, its name with the modifier and how its bytes are read.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@
 use crate::bytes::Reader;
 use crate::catalog::Typed;
 use crate::shape::{Column, Shape};
-use crate::types::{Kind, NotOfType, Stored, from_binary, from_text};
+use crate::values::{Kind, NotOfType, Stored, from_binary, from_text};
 use bridge_event::{Cell, Change, Operation};
 use connectors_source::{SourceError, Table};
 

@@ -33,7 +33,7 @@ mod shape;
 mod snapshot;
 mod socket;
 mod source;
-mod types;
+mod values;
 
 pub use claim::Claimant;
 pub use create::{Created, create, script};

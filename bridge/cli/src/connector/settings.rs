@@ -47,11 +47,24 @@ pub(super) struct Settings {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SourceSection {
-    /// The engine: `sqlite`.
-    #[allow(dead_code, reason = "there is one engine so far; reading the key refuses every other")]
+    /// The engine: `sqlite` or `postgres`.
     pub(super) engine: Engine,
-    /// The database file.
-    pub(super) file: PathBuf,
+    /// SQLite: the database file.
+    pub(super) file: Option<PathBuf>,
+    /// PostgreSQL: a host's name or address, or the folder of a Unix socket.
+    pub(super) host: Option<String>,
+    /// PostgreSQL: the port, 5432 by default.
+    pub(super) port: Option<u16>,
+    /// PostgreSQL: the database.
+    pub(super) database: Option<String>,
+    /// PostgreSQL: the role, with REPLICATION and SELECT on the shared tables.
+    pub(super) user: Option<String>,
+    /// PostgreSQL: a file with the role's password in its first line, mode 0600, when the server asks for one.
+    pub(super) password_file: Option<PathBuf>,
+    /// PostgreSQL: the publication, `govbridge` by default.
+    pub(super) publication: Option<String>,
+    /// PostgreSQL: the slot, `govbridge` by default. Slots of one server have one namespace.
+    pub(super) slot: Option<String>,
 }
 
 /// A database engine.
@@ -60,6 +73,8 @@ pub(super) struct SourceSection {
 pub(super) enum Engine {
     /// A SQLite file with a changelog that triggers write.
     Sqlite,
+    /// A PostgreSQL database with a logical replication slot.
+    Postgres,
 }
 
 /// The log.

@@ -2,6 +2,27 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The port of the server that `deploy/dev/services.sh` starts when none runs.
+pub(crate) fn port() -> u16 {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    *PORT.get_or_init(|| {
+        let is_root = |folder: &&Path| folder.join("deploy/dev/services.sh").exists();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().find(is_root).unwrap();
+        let major = std::env::var("PG").unwrap_or_else(|_| "18".to_owned());
+        let up = Command::new(root.join("deploy/dev/services.sh"))
+            .args(["up", "postgres"])
+            .env("PG", major)
+            .status();
+        assert!(up.unwrap().success(), "deploy/dev/services.sh up postgres failed: its words are above");
+        let state = std::fs::read_to_string(root.join("target/services/state")).unwrap();
+        let line = state.lines().find_map(|line| line.strip_prefix("POSTGRES_PORT="));
+        line.unwrap().parse().unwrap()
+    })
+}
 
 pub(crate) struct Application {
     reader: BufReader<TcpStream>,

@@ -1,34 +1,14 @@
 //! A database for a test, on the server that `deploy/dev/services.sh` starts.
 
-use crate::application::Application;
+use crate::application::{Application, port};
 use bridge_event::UnixMicros;
 use connectors_postgres::{Claimant, PostgresSource, Server, create};
 use connectors_source::conformance::{Bench, Given, Held, Recorder, Row, Taken, Write, Writer, read, tables};
 use connectors_source::{SourceError, Table};
-use std::path::Path;
-use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) fn claimant() -> Claimant {
     Claimant::here(UnixMicros(1_800_000_000_000_000))
-}
-
-/// The server's port; starts the server when none runs.
-pub(crate) fn port() -> u16 {
-    static PORT: OnceLock<u16> = OnceLock::new();
-    *PORT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let major = std::env::var("PG").unwrap_or_else(|_| "18".to_owned());
-        let ended = Command::new(root.join("deploy/dev/services.sh"))
-            .args(["up", "postgres"])
-            .env("PG", major)
-            .status();
-        assert!(ended.unwrap().success(), "deploy/dev/services.sh up postgres failed: its words are above");
-        let state = std::fs::read_to_string(root.join("target/services/state")).unwrap();
-        let line = state.lines().find_map(|line| line.strip_prefix("POSTGRES_PORT="));
-        line.unwrap().parse().unwrap()
-    })
 }
 
 /// A database with some tables; it and its slot end with this.
