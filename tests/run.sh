@@ -5,6 +5,8 @@ cd "$(dirname "$0")/.." || exit 2
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 status=0
+# The tests start the servers that they need (deploy/dev/services.sh); what ran before stays.
+[ -e target/services/state ] || trap 'rm -f "$out"; deploy/dev/services.sh down' EXIT
 
 # What a connector of the path tests sends is left for the second reader.
 dump="$PWD/target/dump"

@@ -22,6 +22,8 @@ const INBOX_BYTES: usize = 2 * GULP_BYTES;
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// How long a gulp may gather.
 const GATHER: Duration = Duration::from_millis(2);
+/// What comes in that time when gulps are worth waiting for.
+const GATHERED_BYTES: usize = 8 << 10;
 /// How long a connection attempt and a write may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -159,8 +161,10 @@ pub(crate) struct Socket {
     inbox: Vec<u8>,
     /// What was read and not taken stands here.
     filled: Range<usize>,
-    /// Whether the last gulp was a big one.
+    /// Whether so much comes that gulps are worth waiting for.
     busy: bool,
+    /// How much came since when, while that is being found out.
+    pace: (usize, Instant),
     low_water: usize,
 }
 
@@ -169,7 +173,15 @@ impl Socket {
         let stream = Stream::connect(server)?;
         stream.set_nonblocking().map_err(|error| lost(&error))?;
         let pen = Pen(Arc::new(Mutex::new(stream.try_clone().map_err(|error| lost(&error))?)));
-        Ok(Socket { stream, pen, inbox: vec![0; 16 << 10], filled: 0..0, busy: false, low_water: 1 })
+        Ok(Socket {
+            stream,
+            pen,
+            inbox: vec![0; 16 << 10],
+            filled: 0..0,
+            busy: false,
+            pace: (0, Instant::now()),
+            low_water: 1,
+        })
     }
 
     pub(crate) fn pen(&self) -> &Pen {
@@ -201,7 +213,7 @@ impl Socket {
             self.wake_at(GULP_BYTES);
             self.stream.wait(PollFlags::IN, GATHER)?;
             let read = self.read()?;
-            self.busy = read >= GULP_BYTES / 2;
+            self.busy = read >= GATHERED_BYTES;
             if read > 0 {
                 return Ok(true);
             }
@@ -212,7 +224,11 @@ impl Socket {
             self.stream.wait(PollFlags::IN, wait)?;
             read = self.read()?;
         }
-        self.busy = read >= GULP_BYTES / 2;
+        self.pace.0 += read;
+        if self.pace.1.elapsed() >= GATHER {
+            self.busy = self.pace.0 >= GATHERED_BYTES;
+            self.pace = (0, Instant::now());
+        }
         Ok(read > 0)
     }
 

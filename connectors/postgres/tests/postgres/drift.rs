@@ -92,9 +92,20 @@ fn a_publication_that_lost_a_table_is_refused() {
     let register = register();
     register.application().run("ALTER PUBLICATION govbridge DROP TABLE t");
     assert_eq!(register.claim().unwrap_err().code(), "CAP004");
-    register.application().run("ALTER PUBLICATION govbridge ADD TABLE t WHERE (id > 5)");
-    let error = register.claim().unwrap_err();
-    assert!(error.to_string().contains("row filter"), "{error}");
+    let mut application = register.application();
+    if application.value("SHOW server_version_num").parse::<u32>().unwrap() < 150_000 {
+        // Row filters and column lists came with PostgreSQL 15.
+        application.run("ALTER PUBLICATION govbridge ADD TABLE t");
+    } else {
+        for part in ["t WHERE (id > 5)", "t (id)"] {
+            application.run(&format!("ALTER PUBLICATION govbridge ADD TABLE {part}"));
+            let error = register.claim().unwrap_err();
+            assert!(error.to_string().contains("row filter"), "{error}");
+            application.run("ALTER PUBLICATION govbridge DROP TABLE t");
+        }
+        application.run("ALTER PUBLICATION govbridge ADD TABLE t");
+    }
+    register.claim().unwrap();
     register.application().run("ALTER PUBLICATION govbridge SET (publish = 'insert')");
     assert_eq!(register.claim().unwrap_err().code(), "CAP004");
 }
