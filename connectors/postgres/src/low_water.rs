@@ -1,6 +1,6 @@
 #![allow(
     unsafe_code,
-    reason = "one socket option that no safe crate here offers; docs/decisions/0006-low-water-mark.md"
+    reason = "one socket option that no safe crate here offers; docs/decisions/0008-low-water-mark.md"
 )]
 //! `SO_RCVLOWAT`: the kernel wakes a reader only when so many bytes wait.
 
