@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["bridge-event", "bridge-suite", "bridge-tlog"],
     &["schemas", "bridge-envelope", "bridge-chain", "bridge-trust"],
     &[
+        "bridge-pgwire",
         "connectors-source",
         "connectors-sqlite",
         "connectors-postgres",
@@ -33,13 +34,14 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("bridge-trust", "bridge-envelope"), // the trust file answers `Signers`
     ("connectors-sqlite", "connectors-source"), // the trait that a connector fulfils
     ("connectors-postgres", "connectors-source"),
+    ("connectors-postgres", "bridge-pgwire"), // the session with the server
     ("deploy-demo", "bridge-cli"),
     ("tests", "bridge-cli"),
     ("tests", "deploy-demo"),
 ];
 
-/// A connector knows the words and the trait: no keys, no Kafka, no ledger, no Avro.
-const CONNECTOR_MAY_USE: &[&str] = &["bridge-event", "connectors-source"];
+/// A connector knows the words, the trait and its engine's wire: no keys, no Kafka, no ledger, no Avro.
+const CONNECTOR_MAY_USE: &[&str] = &["bridge-event", "connectors-source", "bridge-pgwire"];
 
 /// Outside things, and the rooms that may name them. The demo and the tests play the outside world.
 const FOREIGN: &[(&str, &[&str])] = &[

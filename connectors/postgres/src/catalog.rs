@@ -1,10 +1,11 @@
 //! What the server's catalog says of tables and types.
 
-use crate::server::{literal, schema_and_name};
-use crate::session::{Row, Session};
+use crate::server::schema_and_name;
 use crate::shape::{Column, Shape};
-use crate::socket::Fault;
 use crate::values::Kind;
+use bridge_pgwire::Fault;
+use bridge_pgwire::literal;
+use bridge_pgwire::{Row, Session};
 
 /// A type, its name with the modifier and how its bytes are read.
 #[derive(Clone, Debug)]

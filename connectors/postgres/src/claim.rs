@@ -4,11 +4,12 @@
 //! begun anew. And the slot itself: the server lets one walsender have it (`START_REPLICATION ... 0/0`), so what a taken-over
 //! holder still says of its place reaches nobody. Both end with the holder's connections, also by `kill -9`.
 
-use crate::server::{Server, literal, quoted};
-use crate::session::{ANSWER, Session};
+use crate::server::Server;
 use crate::shape::Installed;
-use crate::socket::{Fault, Pen};
 use bridge_event::{At, Incarnation, Token, UnixMicros};
+use bridge_pgwire::{ANSWER, Session};
+use bridge_pgwire::{Fault, Pen};
+use bridge_pgwire::{literal, quoted};
 use connectors_source::SourceError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -152,7 +153,7 @@ fn is_locked(session: &mut Session, slot: &str) -> Result<bool, Fault> {
 
 /// Opens the session that holds the lock. A holder that is ending is waited for; one that hangs is ended by `take_over`.
 pub(crate) fn lock(server: &Server, who: &Claimant, take_over: bool) -> Result<Session, SourceError> {
-    let mut session = Session::open(server, false, &who.name()).map_err(|f| unavailable(&f))?;
+    let mut session = Session::open(&server.session(), false, &who.name()).map_err(|f| unavailable(&f))?;
     let until = Instant::now() + if take_over { ANSWER } else { ENDING };
     loop {
         if is_locked(&mut session, &server.slot).map_err(|f| unavailable(&f))? {
@@ -178,7 +179,7 @@ fn terminate(session: &mut Session, pid: &str) -> Result<(), Fault> {
 /// After a connection broke: whether somebody else holds the slot now.
 pub(crate) fn is_held_by_another(server: &Server, who: &Claimant) -> bool {
     let look = || -> Result<bool, Fault> {
-        let mut session = Session::open(server, false, &who.name())?;
+        let mut session = Session::open(&server.session(), false, &who.name())?;
         Ok(lock_holder(&mut session, &server.slot)?.is_some_and(|(_, name)| name != who.name()))
     };
     look().unwrap_or(false)
@@ -206,13 +207,13 @@ impl Streaming {
         binary: bool,
         confirmed: u64,
     ) -> Result<(Streaming, Incarnation), SourceError> {
-        let mut session = Session::open(server, true, &who.name()).map_err(|f| unavailable(&f))?;
+        let mut session = Session::open(&server.session(), true, &who.name()).map_err(|f| unavailable(&f))?;
         let incarnation = identify(&mut session, server).map_err(|f| unavailable(&f))?;
         let timeout = session.query("SHOW wal_sender_timeout").map_err(|f| unavailable(&f))?;
         let command = format!(
             "START_REPLICATION SLOT {} LOGICAL 0/0 (proto_version '1', publication_names {}, binary '{binary}')",
             quoted(&server.slot),
-            crate::server::literal(&quoted(&server.publication)).trim_start_matches('E')
+            bridge_pgwire::literal(&quoted(&server.publication)).trim_start_matches('E')
         );
         let until = Instant::now() + SLOT_ENDING;
         while let Err(fault) = begin(&mut session, &command) {
@@ -272,7 +273,7 @@ fn begin(session: &mut Session, command: &str) -> Result<(), Fault> {
         let (tag, range) = session.socket.take(until)?;
         match tag {
             b'W' => return Ok(()),
-            b'E' => refused = Some(crate::session::refusal(session.socket.bytes(&range))),
+            b'E' => refused = Some(bridge_pgwire::refusal(session.socket.bytes(&range))),
             b'Z' => return Err(refused.unwrap_or(Fault::Protocol("no stream, and no reason"))),
             _ => {}
         }
@@ -333,7 +334,7 @@ impl Said {
         }
         body.extend_from_slice(&clock.to_be_bytes());
         body.push(u8::from(answer));
-        self.pen.write(&crate::session::with_length(Some(b'd'), &body))
+        self.pen.write(&bridge_pgwire::with_length(Some(b'd'), &body))
     }
 }
 

@@ -6,10 +6,11 @@
 use crate::catalog;
 use crate::claim::{installed, slot_state, unavailable};
 use crate::preflight::{Severity, look};
-use crate::server::{Server, literal, qualified, quoted, schema_and_name};
-use crate::session::Session;
+use crate::server::{Server, qualified, schema_and_name};
 use crate::shape::{Installed, Shape};
-use crate::socket::Fault;
+use bridge_pgwire::Fault;
+use bridge_pgwire::Session;
+use bridge_pgwire::{literal, quoted};
 use connectors_source::{SourceError, Table};
 use std::time::Duration;
 
@@ -42,7 +43,8 @@ struct Plan {
 
 /// Makes publication and slot for `tables`, or brings them up to date. `word` is fresh randomness as text.
 pub fn create(server: &Server, word: &str, tables: &[Table]) -> Result<Created, SourceError> {
-    let mut session = Session::open(server, false, "govbridge --create").map_err(|f| unavailable(&f))?;
+    let mut session =
+        Session::open(&server.session(), false, "govbridge --create").map_err(|f| unavailable(&f))?;
     let plan = plan(&mut session, server, word, tables)?;
     let run = |session: &mut Session| -> Result<(), Fault> {
         session.query(&format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))?;
@@ -68,7 +70,8 @@ pub fn create(server: &Server, word: &str, tables: &[Table]) -> Result<Created, 
 
 /// The statements that [`create`] would run, for a DBA.
 pub fn script(server: &Server, word: &str, tables: &[Table]) -> Result<String, SourceError> {
-    let mut session = Session::open(server, false, "govbridge --print-sql").map_err(|f| unavailable(&f))?;
+    let mut session =
+        Session::open(&server.session(), false, "govbridge --print-sql").map_err(|f| unavailable(&f))?;
     let plan = plan(&mut session, server, word, tables)?;
     let mut text = format!("BEGIN;\nSET LOCAL lock_timeout = '{LOCK_SECONDS}s';\n");
     for statement in &plan.statements {
@@ -147,7 +150,7 @@ fn held_tables(session: &mut Session, server: &Server) -> Result<Vec<(String, St
         "SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = {}",
         literal(&server.publication)
     ))?;
-    let text = |row: &crate::session::Row, at: usize| row.get(at).cloned().flatten().unwrap_or_default();
+    let text = |row: &bridge_pgwire::Row, at: usize| row.get(at).cloned().flatten().unwrap_or_default();
     Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).collect())
 }
 

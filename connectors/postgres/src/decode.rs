@@ -11,11 +11,11 @@
 //! tuple = u16 columns, ('n' | 'u' | 't' i32 text | 'b' i32 binary) for each
 //! ```
 
-use crate::bytes::Reader;
 use crate::catalog::Typed;
 use crate::shape::{Column, Shape};
 use crate::values::{Kind, NotOfType, Stored, from_binary, from_text};
 use bridge_event::{Cell, Change, Operation};
+use bridge_pgwire::Reader;
 use connectors_source::{SourceError, Table};
 
 /// A message that is not what the protocol says.

@@ -1,7 +1,7 @@
 //! Changes of a PostgreSQL database, from its logical replication slot.
 //!
 //! The server decodes its own write-ahead log with `pgoutput` (protocol version 1) and sends whole transactions in commit
-//! order. The socket, the protocol and the types are this crate's own: a value goes from the socket's buffer to whoever
+//! order. The session is `bridge_pgwire`'s, the types are this crate's own: a value goes from the socket's buffer to whoever
 //! encodes it without a copy, but for the few that have another form there (a binary `numeric`, a `bytea` as text).
 //!
 //! *In scope*: the claim on a slot, snapshots, the stream, its values, what stands against capturing a table, publication
@@ -18,20 +18,15 @@
 //! another by its commit's place, never a row's; what the server sends has the types that were accepted, or capture halts before
 //! the row; nothing is written into the department's database but publication, comment and slot, by `--create`.
 
-mod bytes;
 mod catalog;
 mod claim;
 mod create;
 mod decode;
-mod low_water;
 mod preflight;
 mod replication;
-mod scram;
 mod server;
-mod session;
 mod shape;
 mod snapshot;
-mod socket;
 mod source;
 mod values;
 

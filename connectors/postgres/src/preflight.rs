@@ -2,10 +2,11 @@
 
 use crate::catalog::{self, Found};
 use crate::claim::{slot_state, unavailable};
-use crate::server::{Server, literal, quoted, schema_and_name};
-use crate::session::Session;
+use crate::server::{Server, schema_and_name};
 use crate::shape::identity_word;
-use crate::socket::Fault;
+use bridge_pgwire::Fault;
+use bridge_pgwire::Session;
+use bridge_pgwire::{literal, quoted};
 use connectors_source::{SourceError, Table};
 
 /// How grave a finding is.
@@ -35,7 +36,8 @@ const VERSION_MIN: u32 = 140_000;
 
 /// Looks at the server, the role and each table.
 pub fn preflight(server: &Server, tables: &[Table]) -> Result<Vec<Finding>, SourceError> {
-    let mut session = Session::open(server, false, "govbridge preflight").map_err(|f| unavailable(&f))?;
+    let mut session =
+        Session::open(&server.session(), false, "govbridge preflight").map_err(|f| unavailable(&f))?;
     look(&mut session, server, tables).map_err(|f| unavailable(&f))
 }
 
@@ -230,7 +232,7 @@ pub(crate) fn published(session: &mut Session, server: &Server, tables: &[Table]
     let rows = rows.map_err(|f| unavailable(&f))?;
     for table in tables {
         let (schema, name) = schema_and_name(&table.name);
-        let is = |row: &&crate::session::Row| {
+        let is = |row: &&bridge_pgwire::Row| {
             row.first().cloned().flatten().as_deref() == Some(schema)
                 && row.get(1).cloned().flatten().as_deref() == Some(name)
         };

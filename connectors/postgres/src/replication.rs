@@ -8,14 +8,14 @@
 //! The server sends a transaction after its commit, in commit order; nothing of it is kept here. After a restart it sends
 //! again from the slot's place, and whole transactions that were delivered already are passed over by their commit.
 
-use crate::bytes::Reader;
 use crate::catalog;
 use crate::claim::lsn_text;
 use crate::decode::{Mapper, ODD, Relation, Workspace};
-use crate::session::{Session, refusal};
 use crate::shape::Installed;
-use crate::socket::Fault;
 use bridge_event::{At, Change, Operation, Token, Transaction, UnixMicros};
+use bridge_pgwire::Fault;
+use bridge_pgwire::Reader;
+use bridge_pgwire::{Session, refusal};
 use connectors_source::{Capture, SourceError, Stop, Table};
 use std::collections::{HashMap, VecDeque};
 

@@ -1,5 +1,6 @@
 //! Where a database is, and who asks.
 
+use bridge_pgwire::quoted;
 use zeroize::Zeroizing;
 
 /// A database, the role that reads it, and the names of its publication and slot.
@@ -21,6 +22,19 @@ pub struct Server {
     pub slot: String,
 }
 
+impl Server {
+    /// Where a session of any kind goes.
+    pub(crate) fn session(&self) -> bridge_pgwire::Server {
+        bridge_pgwire::Server {
+            host: self.host.clone(),
+            port: self.port,
+            database: self.database.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
@@ -32,16 +46,6 @@ impl std::fmt::Debug for Server {
             .field("slot", &self.slot)
             .finish_non_exhaustive()
     }
-}
-
-/// A name as SQL writes it.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text as SQL writes it, whatever `standard_conforming_strings` says.
-pub(crate) fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// A table's schema and name: `public` where a contract names no schema.
@@ -60,9 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_texts_cannot_leave_their_quotes() {
-        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
-        assert_eq!(literal("a'b\\"), "E'a''b\\\\'");
+    fn a_table_without_a_schema_is_in_public() {
         assert_eq!(qualified("tax.pay"), "\"tax\".\"pay\"");
         assert_eq!(qualified("pay"), "\"public\".\"pay\"");
     }

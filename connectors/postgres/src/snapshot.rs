@@ -12,11 +12,12 @@
 use crate::catalog;
 use crate::claim::{lsn, lsn_text, place, unavailable};
 use crate::decode::{Mapper, Workspace};
-use crate::server::{literal, qualified, quoted};
-use crate::session::Session;
-use crate::socket::Fault;
+use crate::server::qualified;
 use crate::source::PostgresSource;
 use bridge_event::{At, Token};
+use bridge_pgwire::Fault;
+use bridge_pgwire::Session;
+use bridge_pgwire::{literal, quoted};
 use connectors_source::{SnapshotRows, Source, SourceError, Stop, Table};
 use std::time::Duration;
 
@@ -63,9 +64,9 @@ pub(crate) fn read(
 
 fn read_all(source: &mut PostgresSource, tables: &[usize], out: &mut dyn SnapshotRows) -> Result<At, Ended> {
     let name = source.who.name();
-    let mut exporter = Session::open(&source.server, true, &name)?;
+    let mut exporter = Session::open(&source.server.session(), true, &name)?;
     let (as_of, exported) = export(&mut exporter, &source.server.slot)?;
-    let mut session = Session::open(&source.server, false, &name)?;
+    let mut session = Session::open(&source.server.session(), false, &name)?;
     session.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
     session.query(&format!("SET TRANSACTION SNAPSHOT {}", literal(&exported)))?;
     // The snapshot is held by the transaction now; the temporary slot would hold log back.

@@ -6,10 +6,10 @@ use crate::claim::{
 };
 use crate::replication::{Broken, Finder, Flow, POLL_ROWS_MAX, Step, end_of};
 use crate::server::Server;
-use crate::session::Session;
 use crate::shape::Installed;
-use crate::socket::Fault;
 use bridge_event::{At, Incarnation, Token};
+use bridge_pgwire::Fault;
+use bridge_pgwire::Session;
 use connectors_source::{Capture, Polled, Recognised, SnapshotRows, Source, SourceError, Table};
 use std::time::{Duration, Instant};
 
@@ -232,7 +232,7 @@ impl PostgresSource {
         let Some(streaming) = self.streaming.as_mut() else { return Ok(0) };
         let mut given = 0;
         while given < POLL_ROWS_MAX {
-            let Some((tag, range)) = streaming.session.socket.next()? else { break };
+            let Some((tag, range)) = streaming.session.socket.next_message()? else { break };
             let body = streaming.session.socket.bytes(&range);
             match self.flow.take(tag, body, &mut self.ordinary, out)? {
                 Step::Rows(rows) => given += rows,

@@ -19,8 +19,8 @@
 //! A value is the same whether it came as text or as binary, from a snapshot or from the stream. What 64 bits cannot
 //! hold is refused, never wrapped.
 
-use crate::bytes::Reader;
 use bridge_event::{Cell, Value};
+use bridge_pgwire::Reader;
 use std::ops::Range;
 
 /// Days from 1970-01-01 to PostgreSQL's day 0, 2000-01-01.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How long an ordinary answer may take.
-pub(crate) const ANSWER: Duration = Duration::from_secs(60);
+pub const ANSWER: Duration = Duration::from_secs(60);
 
 /// The settings that change how a value looks as text, and those by which a server ends a session that waits. The
 /// startup message says them, so neither a role's nor a database's own settings change them.
@@ -29,19 +29,20 @@ const PINNED: &[(&str, &str)] = &[
 ];
 
 /// One row of a query, each value as text.
-pub(crate) type Row = Vec<Option<String>>;
+pub type Row = Vec<Option<String>>;
 
 /// A connection that is ready for queries.
 #[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) socket: Socket,
+pub struct Session {
+    /// The connection: a walsender's stream is read from it directly.
+    pub socket: Socket,
     /// The server's process.
-    pub(crate) pid: i32,
+    pub pid: i32,
 }
 
 impl Session {
     /// Connects. `replication` makes it a walsender of the database; `name` is what the server's activity view shows.
-    pub(crate) fn open(server: &Server, replication: bool, name: &str) -> Result<Session, Fault> {
+    pub fn open(server: &Server, replication: bool, name: &str) -> Result<Session, Fault> {
         let socket = Socket::connect(server)?;
         let mut parameters: Vec<(&str, &str)> =
             vec![("user", &server.user), ("database", &server.database), ("application_name", name)];
@@ -83,11 +84,12 @@ impl Session {
     }
 
     /// Runs a command or several, and gives the rows of the last one that has some.
-    pub(crate) fn query(&mut self, sql: &str) -> Result<Vec<Row>, Fault> {
+    pub fn query(&mut self, sql: &str) -> Result<Vec<Row>, Fault> {
         self.query_within(sql, ANSWER)
     }
 
-    pub(crate) fn query_within(&mut self, sql: &str, patience: Duration) -> Result<Vec<Row>, Fault> {
+    /// The same, for what may take longer than [`ANSWER`].
+    pub fn query_within(&mut self, sql: &str, patience: Duration) -> Result<Vec<Row>, Fault> {
         self.send(b'Q', sql)?;
         let until = Instant::now() + patience;
         let mut rows = Vec::new();
@@ -113,14 +115,14 @@ impl Session {
     }
 
     /// Sends a message that is one text.
-    pub(crate) fn send(&self, tag: u8, text: &str) -> Result<(), Fault> {
+    pub fn send(&self, tag: u8, text: &str) -> Result<(), Fault> {
         let mut body = Vec::with_capacity(text.len() + 1);
         put_text(&mut body, text);
         self.socket.pen().write(&with_length(Some(tag), &body))
     }
 
     /// Begins a query whose columns come each in its format, `true` for binary. [`Session::next_row`] gives its rows.
-    pub(crate) fn begin_rows(&mut self, sql: &str, binary: &[bool]) -> Result<(), Fault> {
+    pub fn begin_rows(&mut self, sql: &str, binary: &[bool]) -> Result<(), Fault> {
         let mut parse = Vec::new();
         put_text(&mut parse, "");
         put_text(&mut parse, sql);
@@ -138,7 +140,7 @@ impl Session {
     }
 
     /// The next row of [`Session::begin_rows`] (where its body stands), `None` after the last.
-    pub(crate) fn next_row(&mut self) -> Result<Option<Range<usize>>, Fault> {
+    pub fn next_row(&mut self) -> Result<Option<Range<usize>>, Fault> {
         let mut refused = None;
         loop {
             let (tag, range) = self.socket.take(Instant::now() + ANSWER)?;
@@ -160,7 +162,7 @@ impl Session {
 }
 
 /// The server ends the session after these; no "ready" follows.
-fn is_fatal(fault: &Fault) -> bool {
+pub(crate) fn is_fatal(fault: &Fault) -> bool {
     matches!(fault, Fault::Refused { code, .. } if code.starts_with("57P") || code.starts_with("08"))
 }
 
@@ -222,7 +224,7 @@ fn nonce() -> Result<String, Fault> {
 }
 
 /// A server's refusal: its code and first line. Detail and context may hold values and are left where they are.
-pub(crate) fn refusal(body: &[u8]) -> Fault {
+pub fn refusal(body: &[u8]) -> Fault {
     let mut reader = Reader::new(body);
     let (mut code, mut message) = (String::new(), String::new());
     while let Some(field) = reader.u8().filter(|f| *f != 0) {
@@ -242,7 +244,8 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// A frontend message; the startup message alone has no tag.
-pub(crate) fn with_length(tag: Option<u8>, body: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn with_length(tag: Option<u8>, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(body.len() + 5);
     message.extend(tag);
     message.extend_from_slice(&u32::try_from(body.len() + 4).unwrap_or(u32::MAX).to_be_bytes());

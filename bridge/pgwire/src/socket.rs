@@ -29,11 +29,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What went wrong on a connection.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The connection could not be made, or broke.
     Lost(String),
-    /// The server refused: SQLSTATE and its first line.
-    Refused { code: String, message: String },
+    /// The server refused.
+    Refused {
+        /// SQLSTATE.
+        code: String,
+        /// The first line.
+        message: String,
+    },
     /// The server said what the protocol does not allow.
     Protocol(&'static str),
 }
@@ -131,11 +136,11 @@ impl AsFd for Stream {
 
 /// The writing half, which another thread may share.
 #[derive(Clone, Debug)]
-pub(crate) struct Pen(Arc<Mutex<Stream>>);
+pub struct Pen(Arc<Mutex<Stream>>);
 
 impl Pen {
     /// Writes all of it, waiting for the server as long as it takes another breath within [`PATIENCE`].
-    pub(crate) fn write(&self, mut bytes: &[u8]) -> Result<(), Fault> {
+    pub fn write(&self, mut bytes: &[u8]) -> Result<(), Fault> {
         let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let until = Instant::now() + PATIENCE;
         while !bytes.is_empty() {
@@ -155,7 +160,7 @@ impl Pen {
 
 /// A connection to a server.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     stream: Stream,
     pen: Pen,
     inbox: Vec<u8>,
@@ -169,7 +174,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn connect(server: &Server) -> Result<Socket, Fault> {
+    /// Connects; nothing is said yet.
+    pub fn connect(server: &Server) -> Result<Socket, Fault> {
         let stream = Stream::connect(server)?;
         stream.set_nonblocking().map_err(|error| lost(&error))?;
         let pen = Pen(Arc::new(Mutex::new(stream.try_clone().map_err(|error| lost(&error))?)));
@@ -184,12 +190,13 @@ impl Socket {
         })
     }
 
-    pub(crate) fn pen(&self) -> &Pen {
+    /// The writing half.
+    pub fn pen(&self) -> &Pen {
         &self.pen
     }
 
     /// The next whole message that was read already: its tag, and where its body stands until the next [`Socket::fill`].
-    pub(crate) fn next(&mut self) -> Result<Option<(u8, Range<usize>)>, Fault> {
+    pub fn next_message(&mut self) -> Result<Option<(u8, Range<usize>)>, Fault> {
         let waiting = self.inbox.get(self.filled.clone()).unwrap_or_default();
         let Some(([tag, length @ ..], rest)) = waiting.split_first_chunk::<5>() else { return Ok(None) };
         let length = body_bytes(*length)?;
@@ -202,12 +209,12 @@ impl Socket {
     }
 
     /// The bytes of a message.
-    pub(crate) fn bytes(&self, range: &Range<usize>) -> &[u8] {
+    pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.inbox.get(range.clone()).unwrap_or_default()
     }
 
     /// Reads what there is, waiting at most `wait` for the first of it; says whether anything came.
-    pub(crate) fn fill(&mut self, wait: Duration) -> Result<bool, Fault> {
+    pub fn fill(&mut self, wait: Duration) -> Result<bool, Fault> {
         self.make_room()?;
         if self.busy {
             self.wake_at(GULP_BYTES);
@@ -280,9 +287,9 @@ impl Socket {
     }
 
     /// The next message, waiting for it until `until`.
-    pub(crate) fn take(&mut self, until: Instant) -> Result<(u8, Range<usize>), Fault> {
+    pub fn take(&mut self, until: Instant) -> Result<(u8, Range<usize>), Fault> {
         loop {
-            if let Some(frame) = self.next()? {
+            if let Some(frame) = self.next_message()? {
                 return Ok(frame);
             }
             let left = until.saturating_duration_since(Instant::now());
