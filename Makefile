@@ -5,20 +5,24 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
 DEMO_SECONDS ?= 20
+E2E_SECONDS ?= 20
 PG ?= 18
 VENV := target/venv
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo test test-rust test-python test-live services services-stop lint deny audit fmt bench-path vectors clean
+.PHONY: help build demo e2e test test-rust test-python test-live services services-stop services-clean lint deny audit fmt bench-path vectors clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 build: ## build the binary target/debug/govbridge and the demo
 	$(CARGO) build --locked -p bridge-cli -p deploy-demo
 
 demo: build ## run the whole path on this machine for DEMO_SECONDS (20), then tamper with copies of it
 	DEMO_SECONDS=$(DEMO_SECONDS) target/debug/govbridge-demo
+
+e2e: build ## the same on a real PostgreSQL and a real Kafka, apart from those of `make services`, for E2E_SECONDS (20)
+	@PG=$(PG) deploy/dev/e2e.sh --seconds $(E2E_SECONDS)
 
 test: ## run every test there is; the last line adds up all runners
 	@tests/run.sh
@@ -42,6 +46,9 @@ services: ## start PostgreSQL (PG=18) and Kafka on loopback under target/service
 
 services-stop: ## end exactly the servers that `make services` started
 	@deploy/dev/services.sh down
+
+services-clean: ## end them, and forget what they kept and what deploy/dev/prepare.sh made for them
+	@deploy/dev/services.sh clean
 
 lint: fmt deny ## formatting, clippy, licences and sources
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings

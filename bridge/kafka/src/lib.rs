@@ -18,6 +18,7 @@ mod fetcher;
 mod foreign;
 mod properties;
 mod publisher;
+pub mod removal;
 pub mod topics;
 pub mod trial;
 

@@ -312,7 +312,7 @@ fn problem(plan: &Plan, what: String, remedy: String) -> Problem {
     Problem { topic: plan.topic.clone(), what, remedy }
 }
 
-fn admin(properties: &Properties) -> Result<AdminClient<DefaultClientContext>, PropertiesError> {
+pub(crate) fn admin(properties: &Properties) -> Result<AdminClient<DefaultClientContext>, PropertiesError> {
     properties
         .admin()
         .create()
@@ -334,7 +334,7 @@ fn is_unanswered(error: &KafkaError) -> bool {
     )
 }
 
-fn refused(error: &KafkaError, topic: &str) -> TopicError {
+pub(crate) fn refused(error: &KafkaError, topic: &str) -> TopicError {
     let reason = error.to_string();
     match code_of(error) {
         Some(code) if foreign::is_unreachable(code) => TopicError::Unreachable { reason },
@@ -352,7 +352,7 @@ impl Wake for Unpark {
 }
 
 /// Waits in this thread. The admin client answers each call by its request time-out at the latest.
-fn wait<F: Future>(call: F) -> F::Output {
+pub(crate) fn wait<F: Future>(call: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut call = pin!(call);

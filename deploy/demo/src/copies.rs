@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use bridge_event::{Offset, Partition};
-use bridge_kafka::trial::Cluster;
 use bridge_kafka::{Fetcher, Properties, PublishError, Publisher, Reading};
+
+use crate::ground::{Ground, Transport};
 
 /// The topic of the key records of all departments.
 pub(crate) const KEYS: &str = bridge_kafka::topics::KEYS;
@@ -72,7 +73,7 @@ impl Topics {
         fetcher.assign(names.iter().map(reading).collect())?;
         let deadline = Instant::now() + PATIENCE;
         while topics.iter().any(|(name, frames)| Some(&frames.len()) < ends.get(name)) {
-            ensure!(Instant::now() < deadline, "the trial cluster did not hand out all of its records");
+            ensure!(Instant::now() < deadline, "the cluster did not hand out all of its records");
             let Some(fetched) = fetcher.next(Duration::from_millis(100))? else { continue };
             let Some(frames) = topics.get_mut(&*fetched.topic) else { continue };
             ensure!(
@@ -85,13 +86,11 @@ impl Topics {
         Ok(Topics(topics))
     }
 
-    /// A new cluster that holds these frames, each at the offset of its index.
-    pub(crate) fn serve(&self) -> anyhow::Result<Cluster> {
-        let cluster = Cluster::start(1)?;
-        for name in self.0.keys() {
-            cluster.create_topic(name, 1)?;
-        }
-        let mut publisher = Publisher::new(&Properties::of_brokers(cluster.bootstrap())?)?;
+    /// A transport that holds these frames and no others, each at the offset of its index.
+    pub(crate) fn serve(&self, ground: &Ground) -> anyhow::Result<Transport> {
+        let names: Vec<String> = self.0.keys().cloned().collect();
+        let transport = Transport::for_copy(ground, &names)?;
+        let mut publisher = Publisher::new(&Properties::of_brokers(transport.bootstrap())?)?;
         let deadline = Instant::now() + PATIENCE;
         let mut failed = None;
         for (name, frames) in &self.0 {
@@ -108,12 +107,12 @@ impl Topics {
             }
         }
         while publisher.in_flight() > 0 {
-            ensure!(Instant::now() < deadline, "the copied cluster did not take all records");
+            ensure!(Instant::now() < deadline, "the cluster of a copy did not take all records");
             drain(&mut publisher, &mut failed);
         }
         match failed {
             Some(error) => bail!("a copy of a topic could not be filled: {error}"),
-            None => Ok(cluster),
+            None => Ok(transport),
         }
     }
 }
@@ -157,8 +156,8 @@ mod tests {
         let frames = |seed: u8, count: usize| (0..count).map(|i| vec![seed; 100 + i]).collect::<Vec<_>>();
         let topics = Topics::of([("a", frames(1, 300)), ("b", frames(2, 1)), ("c", Vec::new())]);
         let names: Vec<String> = topics.iter().map(|(name, _)| name.clone()).collect();
-        let cluster = topics.serve().unwrap();
-        assert_eq!(Topics::dump(cluster.bootstrap(), &names).unwrap(), topics);
+        let transport = topics.serve(&Ground::Trial).unwrap();
+        assert_eq!(Topics::dump(transport.bootstrap(), &names).unwrap(), topics);
         assert_eq!(topics.size().0, 301);
     }
 

@@ -46,6 +46,10 @@ pub(crate) struct Deliveries {
     places: HashSet<(String, u64, u64)>,
     faults: Vec<String>,
     columns: BTreeMap<String, BTreeSet<String>>,
+    /// The source's transaction numbers of the rows since the last commit line.
+    open: Vec<u64>,
+    /// Whole source transactions by origin, in the order in which they came: number and rows.
+    transactions: BTreeMap<String, Vec<(u64, u64)>>,
 }
 
 /// Faults that are kept; one is enough to fail.
@@ -63,6 +67,8 @@ impl Deliveries {
             places: HashSet::new(),
             faults: Vec::new(),
             columns: BTreeMap::new(),
+            open: Vec::new(),
+            transactions: BTreeMap::new(),
         }
     }
 
@@ -109,8 +115,9 @@ impl Deliveries {
     fn take(&mut self, line: &Value) -> anyhow::Result<()> {
         let Some(operation) = line.get("op").and_then(Value::as_str) else {
             // Ends of source transactions have no operation; a GAP or RETRACT must not come up in the demo.
-            if line.get("commit").is_none() {
-                self.fault(format!("an unexpected line: {line}"));
+            match line.get("commit") {
+                Some(commit) => self.close(commit),
+                None => self.fault(format!("an unexpected line: {line}")),
             }
             return Ok(());
         };
@@ -130,9 +137,30 @@ impl Deliveries {
         if !self.places.insert((name.clone(), sequence, leaf)) {
             self.fault(format!("leaf {leaf} of batch {sequence} of {name} came twice"));
         }
+        let of_source = |name: &str| line.pointer(&format!("/source/{name}"));
+        if of_source("snapshot").and_then(Value::as_bool) == Some(false) {
+            self.open.extend(of_source("transaction").and_then(Value::as_u64));
+        }
         self.look_at_columns(&contract, line);
         self.apply(&contract, operation, line);
         Ok(())
+    }
+
+    /// A commit line. In mode `source` it names the origin, and the rows right before it are the transaction's.
+    fn close(&mut self, commit: &Value) {
+        let open = std::mem::take(&mut self.open);
+        let number = |name: &str| commit.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let Some(origin) = commit.get("origin").and_then(Value::as_str) else { return };
+        let (transaction, rows) = (number("transaction"), number("rows"));
+        if open.len() as u64 != rows || open.iter().any(|other| *other != transaction) {
+            self.fault(format!("the {} rows before this line are not its own: {commit}", open.len()));
+        }
+        self.transactions.entry(origin.to_owned()).or_default().push((transaction, rows));
+    }
+
+    /// The source transactions of an origin, in the order in which they came whole: number and rows.
+    pub(crate) fn transactions(&self, origin: &str) -> &[(u64, u64)] {
+        self.transactions.get(origin).map_or(&[], Vec::as_slice)
     }
 
     fn fault(&mut self, what: String) {

@@ -1,4 +1,4 @@
-//! Three departments at work: each changes its own SQLite file as its own application would, and the demo counts what
+//! Three departments at work: each changes its own database as its own application would, and the demo counts what
 //! was committed.
 //!
 //! The offices know nothing of govbridge but the one line with which an application closes its own transactions.
@@ -6,6 +6,7 @@
 mod education;
 mod office;
 mod social_security;
+mod store;
 mod tax;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 
-pub(crate) use office::{Office, Operation, Tally};
+pub(crate) use office::{Done, Office, Operation, Tally};
+pub(crate) use store::Store;
 
 /// How fast the offices work. A partition of the trial cluster keeps 5 MiB, and a small batch with its beacons is about 4 KB.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,17 +153,19 @@ mod tests {
     #[test]
     fn every_office_gets_its_turn_and_all_that_was_committed_is_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let offices: Vec<Office> =
+        let mut offices: Vec<Office> =
             crate::stage::DEPARTMENTS.iter().map(|d| office::tests::opened(folder.path(), d)).collect();
-        let before: u64 = offices.iter().map(|office| office.tables().unwrap().values().sum::<u64>()).sum();
+        let before: u64 =
+            offices.iter_mut().map(|office| office.tables().unwrap().values().sum::<u64>()).sum();
         let mut work =
             Work::start(offices, Pace { transactions_per_second: 100_000.0, large_every: 10 }).unwrap();
         while work.committed().transactions() < 60 && !work.has_ended() {
             std::thread::yield_now();
         }
-        let (committed, offices) = work.finish().unwrap();
+        let (committed, mut offices) = work.finish().unwrap();
         assert!(committed.transactions() >= 60);
-        let after: u64 = offices.iter().map(|office| office.tables().unwrap().values().sum::<u64>()).sum();
+        let after: u64 =
+            offices.iter_mut().map(|office| office.tables().unwrap().values().sum::<u64>()).sum();
         assert_eq!(
             before + committed.of_operation(Operation::Insert) - committed.of_operation(Operation::Delete),
             after

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   office -> SQLite file -> connector -> mock cluster (in this process) -> subscriber -> JSON lines
+//!          or PostgreSQL                  or Kafka
 //!                               |  log, tiles over HTTP
 //!                               +-> four witnesses
 //!   then: all frames and logs copied -> one act of tampering -> a fresh reader -> who noticed, by which code
@@ -18,11 +19,13 @@ mod copies;
 mod deliveries;
 mod gauges;
 mod generator;
+mod ground;
 mod interruption;
 mod people;
 mod play;
 mod processes;
 mod reckoning;
+mod servers;
 mod settings;
 mod stage;
 mod tamper;
@@ -37,6 +40,7 @@ use clap::Parser as _;
 
 use crate::board::Board;
 use crate::generator::Tally;
+use crate::ground::Ground;
 use crate::interruption::{Interrupted, Interruption};
 use crate::play::Play;
 use crate::processes::Binary;
@@ -131,7 +135,13 @@ fn show(settings: &Settings, board: &Board) -> Result<Vec<String>, Failure> {
     let binary = Binary::beside_this().map_err(of_stage)?;
     let schemas = settings.schemas().map_err(of_stage)?;
     board.say("Govbridge demo: three departments, four witnesses, two receivers, on this machine.");
-    board.say("The transport is librdkafka's mock cluster inside this process: FOR TRYING OUT ONLY, it keeps nothing.");
+    let ground = settings.ground().map_err(of_stage)?;
+    match &ground {
+        Ground::Trial => board.say(
+            "The transport is librdkafka's mock cluster inside this process: FOR TRYING OUT ONLY, it keeps nothing.",
+        ),
+        Ground::Servers(servers) => board.say(&format!("On real servers: {}.", servers.words())),
+    }
     board.say(&format!(
         "All people are invented. Seed {}; {} s of work.",
         settings.seed,
@@ -139,11 +149,11 @@ fn show(settings: &Settings, board: &Board) -> Result<Vec<String>, Failure> {
     ));
 
     board.head("The stage: keys, a trust file signed by two of three, logs, three departments' databases");
-    let mut stage = Stage::clear(&settings.folder, &schemas, &binary).map_err(of_stage)?;
-    let mut play = Play::new(&binary, board, &interruption)?;
-    let offices = play.set(&mut stage, settings).map_err(of_stage)?;
+    let mut stage = Stage::clear(&settings.folder, &schemas, &binary, &ground).map_err(of_stage)?;
+    let mut play = Play::new(&binary, board, &interruption, &stage).map_err(of_stage)?;
+    let mut offices = play.set(&mut stage, settings).map_err(of_stage)?;
     let mut before = BTreeMap::new();
-    for office in &offices {
+    for office in &mut offices {
         before.extend(office.tables()?);
     }
     let mut committed = Committed { before, since: Tally::default() };
@@ -158,14 +168,15 @@ fn show(settings: &Settings, board: &Board) -> Result<Vec<String>, Failure> {
     );
     play.open(&stage, &committed)?;
     board.head("The offices work");
-    let (since, offices) = play.work(&stage, offices, settings.length())?;
+    let (since, mut offices) = play.work(&stage, offices, settings.length())?;
     committed.since = since;
     board.head("The offices have stopped; what they committed is compared with what arrived");
-    let mut failures = play.compare(&stage, &committed, &offices)?;
+    let mut failures = play.compare(&stage, &committed, &mut offices)?;
     board.head("Every process is asked to end");
     play.stop()?;
     let topics = play.topics(&stage)?;
-    drop(play);
+    drop(offices);
+    play.clear()?;
 
     let (frames, bytes) = topics.size();
     board

@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use bridge_kafka::trial::Cluster;
 
 use crate::board::{Board, NOTES};
 use crate::copies::{PARTITION_BYTES_MAX, Topics};
 use crate::deliveries::Deliveries;
 use crate::gauges::Gauges;
-use crate::generator::{Office, Pace, Tally, Work, database};
+use crate::generator::{Office, Pace, Tally, Work};
+use crate::ground::{Ground, Transport, sample};
 use crate::interruption::Interruption;
 use crate::processes::{Binary, LOOK, Process, wait};
-use crate::reckoning::{Committed, side_by_side};
+use crate::reckoning::{self, Committed, side_by_side};
+use crate::servers::Databases;
 use crate::settings::Settings;
 use crate::stage::{DEPARTMENTS, RECEIVERS, Stage, WITNESSES, connector, subscriber, witness};
 
@@ -31,15 +32,17 @@ pub(crate) const KILLED: &str = "education";
 /// Two datasets of which two receivers see different columns.
 const SHOWN: &[&str] = &["education/students", "education/enrolments"];
 
-/// Everything that acts. Dropping it ends every process, then the cluster: fields are dropped in this order.
+/// Everything that acts. Dropping it ends every process, then the transport and the databases: fields are dropped in this
+/// order.
 pub(crate) struct Play<'a> {
     binary: &'a Binary,
     board: &'a Board,
     interruption: &'a Interruption,
     gauges: Gauges,
     processes: Vec<Process>,
-    cluster: Cluster,
+    transport: Transport,
     deliveries: Vec<Deliveries>,
+    databases: Databases,
 }
 
 impl<'a> Play<'a> {
@@ -48,31 +51,29 @@ impl<'a> Play<'a> {
         binary: &'a Binary,
         board: &'a Board,
         interruption: &'a Interruption,
+        stage: &Stage,
     ) -> anyhow::Result<Play<'a>> {
-        let cluster = Cluster::start(1)?;
+        let transport = Transport::for_connectors(&stage.ground, &stage.topics())?;
         let (gauges, processes, deliveries) = (Gauges::new(), Vec::new(), Vec::new());
-        Ok(Play { binary, board, interruption, gauges, processes, cluster, deliveries })
+        let databases = Databases::default();
+        Ok(Play { binary, board, interruption, gauges, processes, transport, deliveries, databases })
     }
 
-    /// Keys, trust file, configuration, topics, empty logs, and three departments' files with capture installed.
+    /// Keys, trust file, configuration, topics, empty logs, and three departments' databases with capture installed.
     pub(crate) fn set(&mut self, stage: &mut Stage, settings: &Settings) -> anyhow::Result<Vec<Office>> {
         let bar = self.board.bar("commands", Stage::COMMANDS);
         let interruption = self.interruption;
         stage.keys_and_trust(&mut |step| bar.step(step))?;
         interruption.check()?;
-        stage.configure(self.cluster.bootstrap())?;
-        for topic in stage.topics() {
-            self.cluster.create_topic(&topic, 1)?;
-        }
+        stage.configure(self.transport.bootstrap())?;
         stage.open_logs(&mut |step| bar.step(step))?;
         drop(bar);
         let bar = self.board.bar("offices", BEFORE * 3);
         let mut offices = Vec::new();
         for department in DEPARTMENTS {
-            let sample =
-                std::fs::read_to_string(stage.folder.join("schemas").join(department).join("sample.sql"))?;
-            let file = database(&stage.of(department), department);
-            let mut office = Office::found(&file, department, &sample, settings.seed)?;
+            let sample = sample(&stage.folder.join("schemas"), department, &stage.ground)?;
+            let store = stage.ground.store(stage, department, &mut self.databases)?;
+            let mut office = Office::found(store, department, &sample, settings.seed)?;
             for turn in 0..BEFORE {
                 office.transact(turn == BEFORE / 2)?;
                 bar.step(department);
@@ -198,7 +199,7 @@ impl<'a> Play<'a> {
         &mut self,
         stage: &Stage,
         committed: &Committed,
-        offices: &[Office],
+        offices: &mut [Office],
     ) -> anyhow::Result<Vec<String>> {
         let late = self.until_arrived("arrival", ARRIVAL, committed);
         self.interruption.check()?;
@@ -221,6 +222,14 @@ impl<'a> Play<'a> {
                 }
             ));
             found.extend(differences);
+            let (transactions, disorder) = reckoning::transactions(one, offices);
+            if transactions > 0 && disorder.is_empty() {
+                self.board.say(&format!(
+                    "  {:<16} {transactions} source transactions, each once and in the order of its commit",
+                    ""
+                ));
+            }
+            found.extend(disorder);
             let url = stage.ports.url(&subscriber(&one.department));
             let codes = self.gauges.metrics(&url).findings();
             let alarms = codes.into_keys().filter(|code| !NOTES.contains(&code.as_str()));
@@ -256,9 +265,19 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
+    /// Ends the transport and the databases, once nobody uses them any more.
+    pub(crate) fn clear(mut self) -> anyhow::Result<()> {
+        self.processes.clear();
+        self.transport.end()?;
+        self.databases.end()
+    }
+
     /// All frames of all topics.
     pub(crate) fn topics(&self, stage: &Stage) -> anyhow::Result<Topics> {
-        let topics = Topics::dump(self.cluster.bootstrap(), &stage.topics())?;
+        let topics = Topics::dump(self.transport.bootstrap(), &stage.topics())?;
+        if !matches!(stage.ground, Ground::Trial) {
+            return Ok(topics);
+        }
         for (name, frames) in topics.iter() {
             let bytes: usize = frames.iter().map(Vec::len).sum();
             if bytes > PARTITION_BYTES_MAX / 10 * 9 {

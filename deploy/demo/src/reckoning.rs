@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deliveries::Deliveries;
-use crate::generator::{Office, Operation, Tally};
+use crate::generator::{Done, Office, Operation, Tally};
+use crate::stage::origin;
 
 /// What the offices committed.
 pub(crate) struct Committed {
@@ -38,7 +39,7 @@ impl Committed {
     pub(crate) fn differences(
         &self,
         deliveries: &Deliveries,
-        offices: &[Office],
+        offices: &mut [Office],
     ) -> anyhow::Result<Vec<String>> {
         let who = &deliveries.department;
         let mut found: Vec<String> =
@@ -54,7 +55,7 @@ impl Committed {
                 }
             }
             let mut keys = BTreeSet::new();
-            for office in offices.iter().filter(|office| office.has(&contract.table)) {
+            for office in offices.iter_mut().filter(|office| office.has(&contract.table)) {
                 keys.extend(office.keys(&contract.table, &contract.key)?);
             }
             let (missing, surplus) =
@@ -67,6 +68,39 @@ impl Committed {
         }
         Ok(found)
     }
+}
+
+/// The source transactions that a receiver must get of an office, in their order: number and rows.
+fn expected_transactions(deliveries: &Deliveries, office: &Office) -> Vec<(u64, u64)> {
+    let tables: BTreeSet<&str> =
+        deliveries.contracts().map(|(_, contract)| contract.table.as_str()).collect();
+    let rows =
+        |done: &Done| done.rows.iter().filter(|(t, _)| tables.contains(*t)).map(|(_, rows)| rows).sum();
+    let all = office.done().iter().map(|done| (done.number, rows(done)));
+    all.filter(|(_, rows)| *rows > 0).collect()
+}
+
+/// Whether whole source transactions came each once and in the order of their commits, where they have numbers: how many,
+/// and a line for each origin where they did not.
+pub(crate) fn transactions(deliveries: &Deliveries, offices: &[Office]) -> (usize, Vec<String>) {
+    let (mut count, mut found) = (0, Vec::new());
+    for office in offices.iter().filter(|office| !office.done().is_empty()) {
+        let (wanted, origin) = (expected_transactions(deliveries, office), origin(&office.department));
+        let got = deliveries.transactions(&origin);
+        count += got.len();
+        if let Some(at) = (0..wanted.len().max(got.len())).find(|at| wanted.get(*at) != got.get(*at)) {
+            found.push(format!(
+                "{}: {origin}: {} transactions were committed and {} came; number {at} is {:?} and should be {:?} \
+                 (its number at the source, its rows)",
+                deliveries.department,
+                wanted.len(),
+                got.len(),
+                got.get(at),
+                wanted.get(at)
+            ));
+        }
+    }
+    (count, found)
 }
 
 /// One row as each receiver got it, column by column: what one sees and another does not.

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::ground::Ground;
+use crate::servers::Servers;
+
 const LONG: &str = "\
 Runs the whole path on this machine: three departments with a connector each, four witnesses, two receiving \
 departments. Then tampers with copies of what they left behind, one act at a time, and says who noticed.
 
-The processes are the real ones, with production's commands and configuration files. Only the transport is not: it is \
-librdkafka's mock cluster in this program's memory, for trying out. All people in it are invented.";
+The processes are the real ones, with production's commands and configuration files. Without --servers the departments \
+have SQLite files, and the transport is librdkafka's mock cluster in this program's memory, for trying out. With it \
+they have PostgreSQL databases and the topics are a Kafka cluster's. All people in it are invented.";
 
 const CODES: &str = "\
 Exit codes: 0 everything arrived once and every act was noticed, 1 something did not or was not, 2 usage or a stage \
@@ -40,15 +44,27 @@ pub(crate) struct Settings {
     /// Leave the working folder with all files behind, to look around in
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Run on real servers: the file `state` of deploy/dev/services.sh says where they are. Databases, slots and topics
+    /// are removed at the end
+    #[arg(long, value_name = "FILE")]
+    servers: Option<PathBuf>,
     /// Start nothing but the trial cluster, with the topics of the contracts in these folders; print its address, and
     /// keep it until Ctrl-C. For trying a table of your own: docs/guide/first-table.md
-    #[arg(long, value_name = "CONTRACTS", num_args = 1.., conflicts_with_all = ["folder", "schemas", "keep"])]
+    #[arg(long, value_name = "CONTRACTS", num_args = 1.., conflicts_with_all = ["folder", "schemas", "keep", "servers"])]
     pub(crate) cluster: Vec<PathBuf>,
 }
 
 impl Settings {
     pub(crate) fn length(&self) -> Duration {
         Duration::from_secs(self.seconds)
+    }
+
+    /// What the play stands on.
+    ///
+    /// # Errors
+    /// When the file that names the servers cannot be read.
+    pub(crate) fn ground(&self) -> anyhow::Result<Ground> {
+        self.servers.as_deref().map_or(Ok(Ground::Trial), |file| Servers::read(file).map(Ground::Servers))
     }
 
     /// The folder of the contracts and sample tables: named, or the repository's, found from the current folder or the

@@ -9,6 +9,7 @@ use deploy_ports::Port;
 
 use crate::contracts::Contract;
 use crate::copies::{copy_folder, write};
+use crate::ground::Ground;
 use crate::processes::Binary;
 
 /// The departments that send.
@@ -83,6 +84,7 @@ pub(crate) struct Stage {
     pub(crate) ports: Ports,
     /// All nine, by department.
     pub(crate) contracts: Vec<Contract>,
+    pub(crate) ground: Ground,
     binary: Binary,
     /// Version 1's digest, pinned in every configuration.
     pin: String,
@@ -90,7 +92,12 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Empties the working folder, or refuses one that the demo did not make, and copies the contracts into it.
-    pub(crate) fn clear(folder: &Path, schemas: &Path, binary: &Binary) -> anyhow::Result<Stage> {
+    pub(crate) fn clear(
+        folder: &Path,
+        schemas: &Path,
+        binary: &Binary,
+        ground: &Ground,
+    ) -> anyhow::Result<Stage> {
         if folder.exists() {
             let empty = fs::read_dir(folder)?.next().is_none();
             ensure!(
@@ -112,7 +119,8 @@ impl Stage {
             copy_folder(&schemas.join(department), &own)?;
             contracts.extend(Contract::read_all(&own)?);
         }
-        Ok(Stage { folder, ports: Ports::find()?, contracts, binary: binary.clone(), pin: String::new() })
+        let (ports, binary, ground) = (Ports::find()?, binary.clone(), ground.clone());
+        Ok(Stage { folder, ports, contracts, ground, binary, pin: String::new() })
     }
 
     /// The folder of a department.
@@ -284,14 +292,15 @@ impl Stage {
                 .map(|contract| format!("  \"../schemas/{department}/{}\",\n", contract.dataset))
                 .collect();
             let text = format!(
-                "department = \"{department}\"\norigin = \"{}\"\ncontracts = [\n{}]\n\n[source]\nengine = \"sqlite\"\n\
-                 file = \"{department}.db\"\n\n[kafka]\n\"bootstrap.servers\" = \"{bootstrap}\"\n\n[log]\n\
+                "department = \"{department}\"\norigin = \"{}\"\ncontracts = [\n{}]\n\n[source]\n{}\n[kafka]\n\"bootstrap.servers\" = \"{bootstrap}\"\n\n[log]\n\
                  directory = \"log\"\n\n[keys]\nsigning = \"keys/signing.key\"\nlog = \"keys/log.key\"\n\n{}\n[http]\n\
-                 listen = \"{}\"\n\n[topics]\n# For the mock cluster alone, which answers no question about topics.\ncheck = false\n",
+                 listen = \"{}\"\n\n[topics]\n{}",
                 origin(department),
                 contracts.concat(),
+                self.ground.source(department),
                 self.trust_lines("connector"),
                 self.ports.address(&connector(department)),
+                self.ground.topics(),
             );
             write(&self.of(department).join("connector.toml"), &text)?;
         }
@@ -329,9 +338,10 @@ impl Stage {
             })
             .collect();
         format!(
-            "department = \"{department}\"\nname = \"main\"\nmode = \"stream\"\n{head}\
+            "department = \"{department}\"\nname = \"main\"\nmode = \"{}\"\n{head}\
              progress = \"{progress}\"\n\n{}[sink]\njson_lines = \"{rows}\"\n\n[kafka]\n\
              \"bootstrap.servers\" = \"{bootstrap}\"\n\n[keys]\nrecipient = [\"keys/recipient.key\"]\n\n{}{more}",
+            self.ground.mode(),
             datasets.concat(),
             self.trust_lines("subscriber"),
         )
@@ -367,7 +377,7 @@ mod tests {
 
     fn cleared(folder: &Path) -> anyhow::Result<Stage> {
         let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas");
-        Stage::clear(folder, &schemas, &Binary::at("/bin/true"))
+        Stage::clear(folder, &schemas, &Binary::at("/bin/true"), &Ground::Trial)
     }
 
     #[test]

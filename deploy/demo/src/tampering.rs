@@ -42,8 +42,9 @@ pub(crate) fn tamper(readers: &mut Readers<'_>, board: &Board, topics: &Topics) 
             }
             None => &honest,
         };
-        let cluster = copy.serve()?;
-        let verdicts = readers.judge(cluster.bootstrap(), logs, act.level)?;
+        let mut transport = copy.serve(&stage.ground)?;
+        let verdicts = readers.judge(transport.bootstrap(), logs, act.level)?;
+        transport.end()?;
         tell(board, number, act, &done.what, &verdicts, &mut outcome);
         bar.step(act.name);
     }
@@ -73,10 +74,12 @@ fn untouched(
     when: &str,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    let cluster = topics.serve()?;
+    let mut transport = topics.serve(&readers.stage.ground)?;
     let honest = readers.stage.folder.join("copies/logs");
     board.say(&format!("   -  an untouched copy, {when}"));
-    for verdict in readers.judge(cluster.bootstrap(), &honest, LEVEL)? {
+    let verdicts = readers.judge(transport.bootstrap(), &honest, LEVEL)?;
+    transport.end()?;
+    for verdict in verdicts {
         let clean = verdict.is_clean();
         let word = if clean { "clean".to_owned() } else { format!("FALSE ALARM: {}", verdict.codes()) };
         board.say(&format!(

@@ -11,9 +11,11 @@ const MAJORS: &[&str] =
 const LEVELS: &[&str] = &["学士", "硕士", "博士", "专科"];
 const COMMENTS: &[&str] =
     &["论文选题紧扣生产，数据扎实。", "独立完成实验平台，创新性强。", "勤勉踏实，团队协作好。"];
+/// The key of a school year as one text.
+const ENROLMENT: &str = "student_no || ',' || school_year";
 const LARGE_ROWS: u64 = 250;
 
-pub(super) fn transact(desk: &mut Desk<'_>, large: bool) -> rusqlite::Result<()> {
+pub(super) fn transact(desk: &mut Desk<'_>, large: bool) -> anyhow::Result<()> {
     if large {
         return admit(desk, LARGE_ROWS);
     }
@@ -33,7 +35,7 @@ pub(super) fn transact(desk: &mut Desk<'_>, large: bool) -> rusqlite::Result<()>
 }
 
 /// A student and the first school year belong to one transaction.
-fn admit(desk: &mut Desk<'_>, students: u64) -> rusqlite::Result<()> {
+fn admit(desk: &mut Desk<'_>, students: u64) -> anyhow::Result<()> {
     for _ in 0..students {
         let child = Person::invent(desk.random, 2006, 2019);
         let number = format!("G{:09}", 991_000_000 + desk.serial());
@@ -65,7 +67,7 @@ fn admit(desk: &mut Desk<'_>, students: u64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn enrol(desk: &mut Desk<'_>, student: &str, year: i64, school: &str) -> rusqlite::Result<()> {
+fn enrol(desk: &mut Desk<'_>, student: &str, year: i64, school: &str) -> anyhow::Result<()> {
     let class = format!("初{}（{}）班", desk.random.pick(&["一", "二", "三"]), desk.random.between(1, 9));
     let lesson = desk.random.chance(90).then_some("08:00:00");
     let hardship = desk.random.chance(15);
@@ -77,26 +79,30 @@ fn enrol(desk: &mut Desk<'_>, student: &str, year: i64, school: &str) -> rusqlit
     )
 }
 
-fn promote(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
+fn promote(desk: &mut Desk<'_>) -> anyhow::Result<()> {
     let which = "student_no NOT IN (SELECT student_no FROM enrolments WHERE school_year = 2027)";
-    let Some(student) = desk.some::<String>("students", "student_no", which)? else { return admit(desk, 1) };
+    let Some(student) = desk.some("students", "student_no", which)? else { return admit(desk, 1) };
     desk.update("students", "SET grade = grade + 1 WHERE student_no = ?", &[&student])?;
     enrol(desk, &student, 2027, "S990102007")
 }
 
-fn transfer(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(student) = desk.some::<String>("students", "student_no", "1")? else { return admit(desk, 1) };
+fn transfer(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(student) = desk.some("students", "student_no", "TRUE")? else { return admit(desk, 1) };
     let school = format!("S{:09}", desk.random.between(41, 80));
     desk.update("students", "SET school_code = ?, status = '转入' WHERE student_no = ?", &[&school, &student])
 }
 
-fn support(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(row) = desk.some::<i64>("enrolments", "rowid", "hardship = 0")? else { return admit(desk, 1) };
+fn support(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(row) = desk.some("enrolments", ENROLMENT, "NOT hardship")? else { return admit(desk, 1) };
     let subsidy = desk.amount(500, 2000);
-    desk.update("enrolments", "SET hardship = 1, subsidy = ? WHERE rowid = ?", &[&subsidy, &row])
+    desk.update(
+        "enrolments",
+        &format!("SET hardship = TRUE, subsidy = ? WHERE {ENROLMENT} = ?"),
+        &[&subsidy, &row],
+    )
 }
 
-fn award(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
+fn award(desk: &mut Desk<'_>) -> anyhow::Result<()> {
     let number = format!("D{:016}", 9_900_012_026_000_000 + desk.serial());
     let (holder, place) = (name(desk.random), desk.random.pick(INSTITUTIONS));
     let (level, major) = (desk.random.pick(LEVELS), desk.random.pick(MAJORS));
@@ -107,8 +113,8 @@ fn award(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
     desk.insert("degrees", &[&number, &holder, &place, &level, &major, &now, &score, &1.0, &comment])
 }
 
-fn correct_award(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(degree) = desk.some::<String>("degrees", "certificate_no", "1")? else { return award(desk) };
+fn correct_award(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(degree) = desk.some("degrees", "certificate_no", "TRUE")? else { return award(desk) };
     if desk.random.chance(40) {
         return desk.delete("degrees", "certificate_no = ?", &[&degree]);
     }
@@ -116,8 +122,8 @@ fn correct_award(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
     desk.update("degrees", "SET major = ?, credit_ratio = 0.98 WHERE certificate_no = ?", &[&major, &degree])
 }
 
-fn withdraw(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(student) = desk.some::<String>("students", "student_no", "1")? else { return admit(desk, 1) };
+fn withdraw(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(student) = desk.some("students", "student_no", "TRUE")? else { return admit(desk, 1) };
     desk.delete("enrolments", "student_no = ?", &[&student])?;
     desk.delete("students", "student_no = ?", &[&student])
 }

@@ -1,12 +1,11 @@
-//! One department's office: its file, and one transaction after the other.
+//! One department's office: its database, and one transaction after the other.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use rusqlite::{Connection, OptionalExtension as _, ToSql, Transaction, TransactionBehavior};
+use rusqlite::ToSql;
 
+use super::store::{Row, Store};
 use super::{education, social_security, tax};
 use crate::people::Random;
 
@@ -33,8 +32,8 @@ impl Tally {
         }
     }
 
-    fn count(&mut self, table: &'static str, operation: Operation, rows: usize) {
-        *self.rows.entry((table, operation)).or_default() += rows as u64;
+    fn count(&mut self, table: &'static str, operation: Operation, rows: u64) {
+        *self.rows.entry((table, operation)).or_default() += rows;
     }
 
     pub(crate) fn transactions(&self) -> u64 {
@@ -43,6 +42,14 @@ impl Tally {
 
     pub(crate) fn rows(&self) -> u64 {
         self.rows.values().sum()
+    }
+
+    fn by_table(&self) -> BTreeMap<&'static str, u64> {
+        let mut tables = BTreeMap::new();
+        for ((table, _), rows) in &self.rows {
+            *tables.entry(*table).or_default() += rows;
+        }
+        tables
     }
 
     pub(crate) fn of(&self, table: &str, operation: Operation) -> u64 {
@@ -56,28 +63,38 @@ impl Tally {
 }
 
 /// What each kind of office does. The list of tables is also the list of its datasets' source tables.
-type Act = fn(&mut Desk<'_>, bool) -> rusqlite::Result<()>;
+type Act = fn(&mut Desk<'_>, bool) -> anyhow::Result<()>;
 
-/// A department's office, with its file open.
+/// A transaction that was committed, by its number in the server's log, of which the log itself keeps 32 bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) number: u64,
+    /// Row changes by table.
+    pub(crate) rows: BTreeMap<&'static str, u64>,
+}
+
+/// A department's office, with its database open.
 pub(crate) struct Office {
-    connection: Connection,
+    pub(crate) department: String,
+    store: Store,
     random: Random,
     act: Act,
     tables: &'static [&'static str],
     /// The number of the next invented thing, so that keys never repeat.
     serial: u64,
-    captured: bool,
+    /// What was committed since capture was installed, in its order, where transactions have numbers.
+    done: Vec<Done>,
 }
 
 impl Office {
-    /// Makes the department's file from its sample tables and rows, and opens it.
-    pub(crate) fn found(file: &Path, department: &str, sample: &str, seed: u64) -> anyhow::Result<Office> {
-        let connection = Connection::open(file).with_context(|| format!("cannot make {}", file.display()))?;
-        connection.busy_timeout(Duration::from_secs(10))?;
-        connection
-            .execute_batch(sample)
-            .with_context(|| format!("the sample tables of {department} are not good SQL"))?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+    /// Fills the department's empty database with its sample tables and rows.
+    pub(crate) fn found(
+        mut store: Store,
+        department: &str,
+        sample: &str,
+        seed: u64,
+    ) -> anyhow::Result<Office> {
+        store.run(sample).with_context(|| format!("the sample tables of {department} are not good SQL"))?;
         let (act, tables, salt): (Act, _, _) = match department {
             "social-security" => (social_security::transact, social_security::TABLES, 1),
             "tax" => (tax::transact, tax::TABLES, 2),
@@ -85,42 +102,52 @@ impl Office {
             other => anyhow::bail!("there is no office for {other}"),
         };
         let random = Random::new(seed.wrapping_add(salt));
-        Ok(Office { connection, random, act, tables, serial: 1, captured: false })
+        let department = department.to_owned();
+        Ok(Office { department, store, random, act, tables, serial: 1, done: Vec::new() })
     }
 
-    /// From now on the office closes its transactions for govbridge: capture is installed in its file.
+    /// Capture is installed: in a SQLite file, the office closes its transactions for govbridge from now on.
     pub(crate) fn is_captured(&mut self) {
-        self.captured = true;
+        self.done.clear();
+        if let Store::Sqlite { captured, .. } = &mut self.store {
+            *captured = true;
+        }
     }
 
     /// One transaction of the office's daily work; a large one touches several hundred rows.
     pub(crate) fn transact(&mut self, large: bool) -> anyhow::Result<Tally> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.store.begin()?;
         let mut desk = Desk {
-            transaction,
+            store: &mut self.store,
             random: &mut self.random,
             serial: &mut self.serial,
             tally: Tally { transactions: 1, rows: BTreeMap::new() },
         };
         (self.act)(&mut desk, large)?;
-        let Desk { transaction, mut tally, .. } = desk;
-        if tally.rows() == 0 {
+        let Desk { mut tally, .. } = desk;
+        let changed = tally.rows() > 0;
+        if !changed {
             tally.transactions = 0;
-        } else if self.captured {
-            transaction.execute("INSERT INTO govbridge_commit DEFAULT VALUES", [])?;
         }
-        transaction.commit()?;
+        if let Some(number) = self.store.commit(changed)?.filter(|_| changed) {
+            self.done.push(Done { number: number & u64::from(u32::MAX), rows: tally.by_table() });
+        }
         Ok(tally)
     }
 
+    /// What was committed since capture was installed, in its order; empty where transactions have no numbers.
+    pub(crate) fn done(&self) -> &[Done] {
+        &self.done
+    }
+
     /// How many rows each table has now.
-    pub(crate) fn tables(&self) -> anyhow::Result<BTreeMap<&'static str, u64>> {
-        let count = |table: &&'static str| {
-            let rows: i64 =
-                self.connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
-            Ok((*table, u64::try_from(rows)?))
-        };
-        self.tables.iter().map(count).collect()
+    pub(crate) fn tables(&mut self) -> anyhow::Result<BTreeMap<&'static str, u64>> {
+        let mut counts = BTreeMap::new();
+        for table in self.tables {
+            let rows = self.store.number(&format!("SELECT CAST(count(*) AS TEXT) FROM {table}"))?;
+            counts.insert(*table, rows);
+        }
+        Ok(counts)
     }
 
     /// Whether a table is this office's.
@@ -129,18 +156,17 @@ impl Office {
     }
 
     /// The keys of a table's rows, each as one text.
-    pub(crate) fn keys(&self, table: &str, columns: &[String]) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn keys(&mut self, table: &str, columns: &[String]) -> anyhow::Result<Vec<String>> {
         let columns: Vec<String> = columns.iter().map(|column| format!("CAST({column} AS TEXT)")).collect();
-        let select = format!("SELECT {} FROM {table}", columns.join(" || char(31) || "));
-        let mut statement = self.connection.prepare(&select)?;
-        let keys = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        Ok(keys)
+        let rows = self.store.rows(&format!("SELECT {} FROM {table}", columns.join(", ")), &[])?;
+        let joined = |row: Row| row.into_iter().flatten().collect::<Vec<_>>().join("\u{1f}");
+        Ok(rows.into_iter().map(joined).collect())
     }
 }
 
 /// One open transaction, and what it did.
 pub(super) struct Desk<'a> {
-    transaction: Transaction<'a>,
+    store: &'a mut Store,
     pub(super) random: &'a mut Random,
     serial: &'a mut u64,
     tally: Tally,
@@ -153,10 +179,9 @@ impl Desk<'_> {
         *self.serial
     }
 
-    pub(super) fn insert(&mut self, table: &'static str, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
+    pub(super) fn insert(&mut self, table: &'static str, values: &[&dyn ToSql]) -> anyhow::Result<()> {
         let marks = vec!["?"; values.len()].join(", ");
-        let rows =
-            self.transaction.prepare(&format!("INSERT INTO {table} VALUES ({marks})"))?.execute(values)?;
+        let rows = self.store.change(&format!("INSERT INTO {table} VALUES ({marks})"), values)?;
         self.tally.count(table, Operation::Insert, rows);
         Ok(())
     }
@@ -167,8 +192,8 @@ impl Desk<'_> {
         table: &'static str,
         change: &str,
         values: &[&dyn ToSql],
-    ) -> rusqlite::Result<()> {
-        let rows = self.transaction.prepare(&format!("UPDATE {table} {change}"))?.execute(values)?;
+    ) -> anyhow::Result<()> {
+        let rows = self.store.change(&format!("UPDATE {table} {change}"), values)?;
         self.tally.count(table, Operation::Update, rows);
         Ok(())
     }
@@ -179,29 +204,20 @@ impl Desk<'_> {
         table: &'static str,
         which: &str,
         values: &[&dyn ToSql],
-    ) -> rusqlite::Result<()> {
-        let rows =
-            self.transaction.prepare(&format!("DELETE FROM {table} WHERE {which}"))?.execute(values)?;
+    ) -> anyhow::Result<()> {
+        let rows = self.store.change(&format!("DELETE FROM {table} WHERE {which}"), values)?;
         self.tally.count(table, Operation::Delete, rows);
         Ok(())
     }
 
-    /// The value of a column in some row, none when no row fits `which`.
-    pub(super) fn some<T: rusqlite::types::FromSql>(
-        &mut self,
-        table: &str,
-        column: &str,
-        which: &str,
-    ) -> rusqlite::Result<Option<T>> {
-        let rows: i64 = self
-            .transaction
-            .prepare(&format!("SELECT count(*) FROM {table} WHERE {which}"))?
-            .query_row([], |row| row.get(0))?;
-        let skip = self.random.below(u64::try_from(rows).unwrap_or_default());
-        self.transaction
-            .prepare(&format!("SELECT {column} FROM {table} WHERE {which} LIMIT 1 OFFSET ?"))?
-            .query_row([i64::try_from(skip).unwrap_or_default()], |row| row.get(0))
-            .optional()
+    /// The value of a column in some row as text, none when no row fits `which`.
+    pub(super) fn some(&mut self, table: &str, column: &str, which: &str) -> anyhow::Result<Option<String>> {
+        let rows = self.store.number(&format!("SELECT CAST(count(*) AS TEXT) FROM {table} WHERE {which}"))?;
+        let skip = i64::try_from(self.random.below(rows))?;
+        self.store.one(
+            &format!("SELECT CAST({column} AS TEXT) FROM {table} WHERE {which} LIMIT 1 OFFSET ?"),
+            &[&skip],
+        )
     }
 
     /// The office's own clock: it moves with each call, through the year 2026.
@@ -253,7 +269,7 @@ impl Moment {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     fn sample(department: &str) -> String {
         let schemas = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../schemas");
@@ -262,14 +278,21 @@ pub(super) mod tests {
 
     pub(crate) fn opened(folder: &Path, department: &str) -> Office {
         let file = crate::generator::database(folder, department);
-        Office::found(&file, department, &sample(department), 42).unwrap()
+        Office::found(Store::file(&file).unwrap(), department, &sample(department), 42).unwrap()
+    }
+
+    fn connection(office: &Office) -> &rusqlite::Connection {
+        match &office.store {
+            Store::Sqlite { connection, .. } => connection,
+            Store::Postgres(_) => panic!("these tests need no server"),
+        }
     }
 
     fn dump(office: &Office) -> Vec<String> {
         let mut lines = Vec::new();
         for table in office.tables {
             let mut statement =
-                office.connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3")).unwrap();
+                connection(office).prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3")).unwrap();
             let columns = statement.column_count();
             let rows = statement.query_map([], |row| {
                 (0..columns).map(|i| row.get::<_, rusqlite::types::Value>(i)).collect::<Result<Vec<_>, _>>()
@@ -320,8 +343,7 @@ pub(super) mod tests {
     fn a_captured_office_closes_each_transaction_once() {
         let folder = tempfile::tempdir().unwrap();
         let mut office = opened(folder.path(), "tax");
-        office
-            .connection
+        connection(&office)
             .execute_batch("CREATE TABLE govbridge_commit (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER)")
             .unwrap();
         office.is_captured();
@@ -329,8 +351,7 @@ pub(super) mod tests {
         for _ in 0..30 {
             tally.add(&office.transact(false).unwrap());
         }
-        let closed: i64 = office
-            .connection
+        let closed: i64 = connection(&office)
             .query_row("SELECT count(*) FROM govbridge_commit", [], |row| row.get(0))
             .unwrap();
         assert_eq!(u64::try_from(closed).unwrap(), tally.transactions());

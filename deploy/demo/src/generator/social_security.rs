@@ -9,9 +9,11 @@ const STATUSES: &[&str] = &["参保缴费", "暂停缴费", "待遇领取"];
 const KINDS: &[&str] = &["基本养老保险", "失业保险", "工伤保险", "职工基本医疗保险"];
 const BENEFITS: &[&str] = &["养老金", "失业保险金", "生育津贴", "工伤待遇"];
 const BANKS: &[&str] = &["云溪农商银行", "示范城市银行", "东湖村镇银行"];
+/// The key of a contribution as one text.
+const CONTRIBUTION: &str = "person_no || ',' || period || ',' || insurance_kind";
 const LARGE_ROWS: u64 = 400;
 
-pub(super) fn transact(desk: &mut Desk<'_>, large: bool) -> rusqlite::Result<()> {
+pub(super) fn transact(desk: &mut Desk<'_>, large: bool) -> anyhow::Result<()> {
     if large {
         return settle_a_month(desk, LARGE_ROWS);
     }
@@ -30,7 +32,7 @@ pub(super) fn transact(desk: &mut Desk<'_>, large: bool) -> rusqlite::Result<()>
     }
 }
 
-fn register(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
+fn register(desk: &mut Desk<'_>) -> anyhow::Result<()> {
     let person = Person::invent(desk.random, 1950, 2008);
     let number = format!("P{:08}", 1000 + desk.serial());
     let employer = desk.random.chance(80).then(|| format!("E{:06}", desk.random.between(1, 400)));
@@ -64,7 +66,7 @@ fn contribution(
     person: &str,
     period: &str,
     employer: &Option<String>,
-) -> rusqlite::Result<()> {
+) -> anyhow::Result<()> {
     let base = desk.random.between(4200, 24000);
     let now = desk.now();
     // A serial number makes the period's kind unique, as a supplementary payment would be.
@@ -86,8 +88,8 @@ fn contribution(
     )
 }
 
-fn contribute(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(person) = desk.some::<String>("insured_persons", "person_no", "1")? else {
+fn contribute(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(person) = desk.some("insured_persons", "person_no", "TRUE")? else {
         return register(desk);
     };
     let period = desk.now().period();
@@ -95,16 +97,16 @@ fn contribute(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
 }
 
 /// An employer pays for many people at once.
-fn settle_a_month(desk: &mut Desk<'_>, rows: u64) -> rusqlite::Result<()> {
+fn settle_a_month(desk: &mut Desk<'_>, rows: u64) -> anyhow::Result<()> {
     let period = desk.now().period();
     let employer = Some(format!("E{:06}", desk.random.between(1, 400)));
     for _ in 0..rows {
-        let Some(person) = desk.some::<String>("insured_persons", "person_no", "1")? else {
+        let Some(person) = desk.some("insured_persons", "person_no", "TRUE")? else {
             return register(desk);
         };
         contribution(desk, &person, &period, &employer)?;
     }
-    let Some(person) = desk.some::<String>("insured_persons", "person_no", "1")? else { return Ok(()) };
+    let Some(person) = desk.some("insured_persons", "person_no", "TRUE")? else { return Ok(()) };
     let now = desk.now().instant();
     desk.update(
         "insured_persons",
@@ -113,20 +115,20 @@ fn settle_a_month(desk: &mut Desk<'_>, rows: u64) -> rusqlite::Result<()> {
     )
 }
 
-fn confirm_settlement(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(row) = desk.some::<i64>("contribution_records", "rowid", "settled = 0")? else {
+fn confirm_settlement(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(row) = desk.some("contribution_records", CONTRIBUTION, "NOT settled")? else {
         return contribute(desk);
     };
     let now = desk.now();
     desk.update(
         "contribution_records",
-        "SET settled = 1, settled_on = ?, updated_at = ? WHERE rowid = ?",
+        &format!("SET settled = TRUE, settled_on = ?, updated_at = ? WHERE {CONTRIBUTION} = ?"),
         &[&now.date(), &now.instant(), &row],
     )
 }
 
-fn change_status(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(person) = desk.some::<String>("insured_persons", "person_no", "1")? else {
+fn change_status(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(person) = desk.some("insured_persons", "person_no", "TRUE")? else {
         return register(desk);
     };
     let status = desk.random.pick(STATUSES);
@@ -138,8 +140,8 @@ fn change_status(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
     )
 }
 
-fn grant_benefit(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(person) = desk.some::<String>("insured_persons", "person_no", "1")? else {
+fn grant_benefit(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(person) = desk.some("insured_persons", "person_no", "TRUE")? else {
         return register(desk);
     };
     let (a, b, c) = (desk.random.next(), desk.random.next(), desk.serial());
@@ -161,8 +163,8 @@ fn grant_benefit(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
     )
 }
 
-fn pay_benefit(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(payment) = desk.some::<String>("benefit_payments", "payment_id", "paid_at IS NULL")? else {
+fn pay_benefit(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(payment) = desk.some("benefit_payments", "payment_id", "paid_at IS NULL")? else {
         return grant_benefit(desk);
     };
     let now = desk.now().instant();
@@ -170,9 +172,8 @@ fn pay_benefit(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
 }
 
 /// A registration made in error goes, with everything that hangs on it: a transaction over all three tables.
-fn strike_off(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(person) = desk.some::<String>("insured_persons", "person_no", "status <> '待遇领取'")?
-    else {
+fn strike_off(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(person) = desk.some("insured_persons", "person_no", "status <> '待遇领取'")? else {
         return register(desk);
     };
     desk.delete("benefit_payments", "person_no = ?", &[&person])?;

@@ -12,7 +12,7 @@ const TAXES: &[&str] = &["增值税", "企业所得税", "个人所得税", "房
 const CHANNELS: &[&str] = &["三方协议扣款", "银行端查询缴税", "云溪税务网厅"];
 const LARGE_ROWS: u64 = 300;
 
-pub(super) fn transact(desk: &mut Desk<'_>, large: bool) -> rusqlite::Result<()> {
+pub(super) fn transact(desk: &mut Desk<'_>, large: bool) -> anyhow::Result<()> {
     if large {
         return declare(desk, LARGE_ROWS);
     }
@@ -31,7 +31,7 @@ pub(super) fn transact(desk: &mut Desk<'_>, large: bool) -> rusqlite::Result<()>
     }
 }
 
-fn register(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
+fn register(desk: &mut Desk<'_>) -> anyhow::Result<()> {
     let owner = Person::invent(desk.random, 1955, 2000);
     let number = format!("T{:010}", 9_901_100_000 + desk.serial());
     let at = usize::try_from(desk.random.below(3)).unwrap_or_default();
@@ -61,9 +61,9 @@ fn register(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
 }
 
 /// A declaration and its payment belong to one transaction.
-fn declare(desk: &mut Desk<'_>, declarations: u64) -> rusqlite::Result<()> {
+fn declare(desk: &mut Desk<'_>, declarations: u64) -> anyhow::Result<()> {
     for _ in 0..declarations {
-        let Some(taxpayer) = desk.some::<String>("taxpayers", "taxpayer_no", "1")? else {
+        let Some(taxpayer) = desk.some("taxpayers", "taxpayer_no", "TRUE")? else {
             return register(desk);
         };
         let kind = desk.random.pick(TAXES);
@@ -105,8 +105,8 @@ fn declare(desk: &mut Desk<'_>, declarations: u64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn move_premises(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(taxpayer) = desk.some::<String>("taxpayers", "taxpayer_no", "1")? else { return register(desk) };
+fn move_premises(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(taxpayer) = desk.some("taxpayers", "taxpayer_no", "TRUE")? else { return register(desk) };
     let owner = Person::invent(desk.random, 1955, 2000);
     desk.update(
         "taxpayers",
@@ -115,8 +115,8 @@ fn move_premises(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
     )
 }
 
-fn amend(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(declaration) = desk.some::<i64>("declarations", "declaration_id", "1")? else {
+fn amend(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(declaration) = desk.some("declarations", "declaration_id", "TRUE")? else {
         return declare(desk, 1);
     };
     let (due, now) = (desk.amount(50, 90_000), desk.now().instant());
@@ -127,29 +127,29 @@ fn amend(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
     )
 }
 
-fn waive_late_fee(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(payment) = desk.some::<i64>("payments", "payment_id", "late_fee IS NOT NULL")? else {
+fn waive_late_fee(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(payment) = desk.some("payments", "payment_id", "late_fee IS NOT NULL")? else {
         return declare(desk, 1);
     };
     desk.update("payments", "SET late_fee = NULL WHERE payment_id = ?", &[&payment])
 }
 
 /// A declaration made twice is taken back, and the taxpayer's newest payment with it.
-fn withdraw(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(declaration) = desk.some::<i64>("declarations", "declaration_id", "1")? else {
+fn withdraw(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(declaration) = desk.some("declarations", "declaration_id", "TRUE")? else {
         return declare(desk, 1);
     };
     desk.delete("declarations", "declaration_id = ?", &[&declaration])?;
-    let Some(payment) = desk.some::<i64>("payments", "payment_id", "1")? else { return Ok(()) };
+    let Some(payment) = desk.some("payments", "payment_id", "TRUE")? else { return Ok(()) };
     desk.delete("payments", "payment_id = ?", &[&payment])
 }
 
-fn close_down(desk: &mut Desk<'_>) -> rusqlite::Result<()> {
-    let Some(taxpayer) = desk.some::<String>("taxpayers", "taxpayer_no", "active = 0")? else {
-        let Some(taxpayer) = desk.some::<String>("taxpayers", "taxpayer_no", "1")? else {
+fn close_down(desk: &mut Desk<'_>) -> anyhow::Result<()> {
+    let Some(taxpayer) = desk.some("taxpayers", "taxpayer_no", "NOT active")? else {
+        let Some(taxpayer) = desk.some("taxpayers", "taxpayer_no", "TRUE")? else {
             return register(desk);
         };
-        return desk.update("taxpayers", "SET active = 0 WHERE taxpayer_no = ?", &[&taxpayer]);
+        return desk.update("taxpayers", "SET active = FALSE WHERE taxpayer_no = ?", &[&taxpayer]);
     };
     desk.delete("taxpayers", "taxpayer_no = ?", &[&taxpayer])
 }
