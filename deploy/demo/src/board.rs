@@ -14,8 +14,9 @@ const PLAIN_EVERY: Duration = Duration::from_secs(3);
 /// How often the board asks the processes.
 const ASK_EVERY: Duration = Duration::from_millis(400);
 
-/// Codes that an honest run may bring up: at a start no beacon, or no fresh cosignature, has come yet.
-pub(crate) const NOTES: &[&str] = &["VER080"];
+/// Codes that an honest run may bring up, each a note: at a start no beacon, or no fresh cosignature, has come yet; and
+/// while a connector that was killed is away, nobody serves the tiles of its log.
+pub(crate) const NOTES: &[&str] = &["VER080", "VER075"];
 
 /// Where words go. stdout is this program's data: the story of the run.
 #[derive(Clone)]
