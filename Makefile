@@ -10,7 +10,7 @@ PG ?= 18
 VENV := target/venv
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo e2e test test-rust test-python test-live services services-stop services-clean lint deny audit fmt bench-path vectors clean
+.PHONY: help build demo e2e test test-rust test-python test-live services services-stop services-clean lint deny audit fmt bench bench-peers bench-path vectors clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -65,6 +65,14 @@ deny: target/tools/bin/cargo-deny ## check licences, bans and sources of what ca
 
 audit: target/tools/bin/cargo-deny ## check advisories too (needs the advisory database)
 	target/tools/bin/cargo-deny check advisories
+
+bench: ## measure the whole path on real servers (ROWS=1000000), as text and in target/bench/bench.json
+	$(CARGO) build --locked --release -p bridge-cli -p tests-figures
+	target/release/figures
+
+bench-peers: ## the same three times over, with Debezium in turn, and the noise
+	$(CARGO) build --locked --release -p bridge-cli -p tests-figures
+	target/release/figures peers
 
 bench-path: ## Criterion for each stage, and CPU time a row from memory through encode, seal, verify, open
 	$(CARGO) bench --locked -p tests-bench

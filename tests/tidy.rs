@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
         "deploy-ports",
     ],
     &["bridge-pipeline", "bridge-subscriber"],
-    &["bridge-cli", "deploy-demo", "tests", "tests-bench"],
+    &["bridge-cli", "deploy-demo", "tests", "tests-bench", "tests-figures"],
 ];
 
 /// Arrows between rooms of one floor, each with its reason.

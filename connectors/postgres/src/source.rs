@@ -2,7 +2,8 @@
 
 use crate::catalog;
 use crate::claim::{
-    Claimant, Streaming, installed, is_held_by_another, lock, lsn, place, slot_state, unavailable, unlock,
+    Claimant, Streaming, installed, is_held_by_another, lock, lsn, lsn_text, place, slot_state, unavailable,
+    unlock,
 };
 use crate::replication::{Broken, Finder, Flow, POLL_ROWS_MAX, Step, end_of};
 use crate::server::Server;
@@ -428,6 +429,10 @@ impl Source for PostgresSource {
         }
         if self.newest()?.commit < at.commit {
             return Ok(Recognised::Different);
+        }
+        // A snapshot stands right before a place, where no commit is: there is none to be compared.
+        if token.as_bytes() == lsn_text(at.commit.saturating_add(1)).as_bytes() {
+            return Ok(Recognised::Same);
         }
         Ok(self.look_ahead(at.commit)?.map_or(Recognised::Different, |known| told(&known)))
     }

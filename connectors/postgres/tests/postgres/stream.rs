@@ -2,10 +2,10 @@
 
 use crate::application::Application;
 use crate::bench::{Register, claimant, table, words};
-use bridge_event::{Change, Token, Transaction};
+use bridge_event::{At, Change, Token, Transaction};
 use connectors_postgres::PostgresSource;
 use connectors_source::conformance::{Recorder, read};
-use connectors_source::{Capture, Polled, Source, Stop};
+use connectors_source::{Capture, Polled, Recognised, SnapshotRows, Source, Stop};
 use std::time::{Duration, Instant};
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
@@ -251,4 +251,34 @@ fn a_unix_socket_serves_as_well() {
     let mut recorder = Recorder::counting();
     read(&mut source, &mut recorder);
     assert_eq!(recorder.rows, 5000);
+}
+
+/// Where a snapshot stands.
+#[derive(Default)]
+struct Stands(Option<(At, Token)>);
+
+impl SnapshotRows for Stands {
+    fn begin(&mut self, as_of: At, token: &Token) -> Result<(), Stop> {
+        self.0 = Some((as_of, token.clone()));
+        Ok(())
+    }
+
+    fn row(&mut self, _: &Change<'_>) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_snapshots_place_is_recognised_by_the_next_claim_before_anything_was_acknowledged() {
+    let register = Register::of("CREATE TABLE t (id int PRIMARY KEY)", &["id"], &["id"]);
+    let mut stands = Stands::default();
+    register.claim().unwrap().snapshot(&[0], &mut stands).unwrap();
+    let (at, token) = stands.0.unwrap();
+    register.application().run("INSERT INTO t VALUES (1)");
+    let mut source = register.claim().unwrap();
+    assert_eq!(source.recognises(at, &token).unwrap(), Recognised::Same);
+    // What comes after the snapshot is still there.
+    let mut recorder = Recorder::default();
+    read(&mut source, &mut recorder);
+    assert_eq!(recorder.taken.len(), 1);
 }
