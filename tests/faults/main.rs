@@ -15,6 +15,9 @@
 )]
 
 mod amended;
+#[allow(dead_code, reason = "the connector's tests use all of it")]
+#[path = "../../connectors/postgres/tests/postgres/application.rs"]
+mod application;
 mod fragments;
 mod full;
 mod keys;
@@ -31,6 +34,7 @@ mod receiving;
 mod reckoning;
 mod rubbish;
 mod running;
+mod tables;
 mod vectors;
 mod witnesses;
 mod writes;

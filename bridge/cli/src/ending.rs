@@ -10,7 +10,7 @@ use crate::exit::{Exit, Refusal};
 use bridge_kafka::{Disposition as KafkaDisposition, FetchError};
 use bridge_ledger::{AppendError, OpenError, WitnessError};
 use bridge_pipeline::ConnectorError;
-use bridge_subscriber::{DeliverError, RunError};
+use bridge_subscriber::{DeliverError, RunError, SinkError};
 use connectors_source::SourceError;
 
 /// A log that could not be made or opened.
@@ -83,6 +83,11 @@ pub(crate) fn of_subscriber(error: &RunError) -> Refusal {
         RunError::Settings(_) | RunError::Properties(_) => Exit::Usage,
         RunError::Deliver(error) => match error {
             DeliverError::Locked { .. } | DeliverError::Disk { .. } => Exit::Unavailable,
+            DeliverError::Postgres(error) => match error {
+                SinkError::Unavailable(_) | SinkError::Held(_) | SinkError::Full(_) => Exit::Unavailable,
+                SinkError::Denied(_) | SinkError::NotCreated(_) => Exit::Usage,
+                _ => Exit::Negative,
+            },
             _ => Exit::Usage,
         },
         RunError::Fetch(FetchError::OutOfRange { .. } | FetchError::Damaged { .. }) => Exit::Negative,

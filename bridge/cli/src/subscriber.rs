@@ -22,18 +22,19 @@ const EXAMPLE: &str = include_str!("../../../deploy/dev/subscriber.toml");
 
 const LONG: &str = "\
 A subscriber receives datasets of other departments. It verifies each batch against the trust file, its stream's chain, \
-the log and the witnesses, opens the sections that its department may read, and appends the rows to a file, each once, \
-with the place of its proof beside it.
+the log and the witnesses, opens the sections that its department may read, and brings the rows into a file or into the \
+tables of a PostgreSQL database, each once, with the place of its proof beside it.
 
 The order of work, each once:
   1. make a key:                 govbridge keygen --role recipient ...
   2. have it in the trust file:  govbridge trust add ... recipient ...
   3. be granted something:       a contract of the sending department names this one
   4. write the configuration:    govbridge subscriber --example > subscriber.toml, and edit it
-  5. run it:                     govbridge subscriber --config subscriber.toml
+  5. make the tables:            govbridge subscriber --config subscriber.toml --create     (a PostgreSQL sink only)
+  6. run it:                     govbridge subscriber --config subscriber.toml
 
-A killed subscriber is started again as it is: it cuts the file back to its last progress and goes on, so every row is \
-there once. What it refuses is logged with a code, whose page in docs/errors says what it means and what to do.";
+A killed subscriber is started again as it is: it goes on where its progress stands, which a database has beside the \
+rows and to which a file is cut back, so every row is there once. What it refuses is logged with a code, whose page in docs/errors says what it means and what to do.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,6 +42,8 @@ Examples:
   govbridge subscriber --config subscriber.toml
   govbridge subscriber --config subscriber.toml --check    all that is there; nothing is delivered
   govbridge subscriber --config subscriber.toml --check --json
+  govbridge subscriber --config subscriber.toml --create               makes the tables of a PostgreSQL sink
+  govbridge subscriber --config subscriber.toml --create --print-sql   for a DBA to read and run
 
 Exit codes: 0 stopped, or checked without a finding; 1 a finding: delivery halted, or the check's verdict is not clean; \
 2 usage or configuration; 3 held by another process, or something outside does not answer.";
@@ -58,8 +61,14 @@ pub(crate) struct Args {
     /// With --check: print JSON
     #[arg(long, requires = "check")]
     json: bool,
+    /// Make the schema and the tables of a PostgreSQL sink, by the contracts that the senders have published
+    #[arg(long, conflicts_with = "check")]
+    create: bool,
+    /// With --create: print the statements, and change nothing
+    #[arg(long, requires = "create")]
+    print_sql: bool,
     /// Print an example of the configuration file
-    #[arg(long, conflicts_with_all = ["config", "check"])]
+    #[arg(long, conflicts_with_all = ["config", "check", "create"])]
     example: bool,
     #[command(flatten)]
     words: Words,
@@ -80,6 +89,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let report = bridge_subscriber::check(subscriber(settings, &folder, faults)?);
         return report::tell(&report.map_err(|error| ending::of_subscriber(&error))?, args.json);
     }
+    if args.create {
+        args.words.begin_if_asked()?;
+        return create(subscriber(settings, &folder, faults)?, args.print_sql);
+    }
     args.words.begin()?;
     let subscriber = subscriber(settings, &folder, faults)?;
     let runtime = outside::runtime()?;
@@ -97,6 +110,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(Exit::Good.into())
 }
 
+/// Makes the tables of a PostgreSQL sink, or prints how.
+fn create(subscriber: Subscriber, print_sql: bool) -> anyhow::Result<ExitCode> {
+    if print_sql {
+        let script = bridge_subscriber::script(subscriber).map_err(|error| ending::of_subscriber(&error))?;
+        output::lines(&script)?;
+        return Ok(Exit::Good.into());
+    }
+    let created = bridge_subscriber::create(subscriber).map_err(|error| ending::of_subscriber(&error))?;
+    let bridge_subscriber::Created { schema, tables } = created;
+    output::lines(&format!("schema {schema} is a sink: tables {}\n", tables.join(", ")))?;
+    Ok(Exit::Good.into())
+}
+
 fn subscriber(settings: Settings, folder: &Folder, faults: Faults) -> anyhow::Result<Subscriber> {
     let keys = recipient_keys(&settings, folder)?;
     let trust = trust::load_section(&settings.trust, folder)?;
@@ -111,7 +137,7 @@ fn subscriber(settings: Settings, folder: &Folder, faults: Faults) -> anyhow::Re
     }
     Ok(Subscriber {
         properties: settings.kafka.clone(),
-        settings: settings.into_flow(folder),
+        settings: settings.into_flow(folder)?,
         trust: Arc::new(trust),
         keys,
         clock: Arc::new(|| WallClock.now()),
@@ -145,10 +171,11 @@ mod tests {
         let example =
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/dev/subscriber.toml");
         let (settings, folder): (Settings, Folder) = configuration::load(&example, "subscriber").unwrap();
-        let flow = settings.into_flow(&folder);
+        let flow = settings.into_flow(&folder).unwrap();
         assert_eq!(flow.check().unwrap(), bridge_subscriber::Level::Witnessed);
         assert_eq!(flow.datasets.len(), 2);
         assert_eq!(flow.limits, bridge_subscriber::Limits::default());
-        assert!(flow.sink.json_lines.ends_with("deploy/dev/rows.jsonl"));
+        let bridge_subscriber::Sink::JsonLines(lines) = flow.sink else { panic!("a file of lines") };
+        assert!(lines.ends_with("deploy/dev/rows.jsonl"));
     }
 }

@@ -4,33 +4,30 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bridge_envelope::{Header, Notice, Pieces, SectionAccess, SectionBlock, Verified};
-use bridge_event::{IncarnationNumber, Kind, Operation, Rows, Sequence, StreamId};
-use schemas::{ReadRow, SectionReader};
+use bridge_event::{IncarnationNumber, Kind, Sequence, StreamId};
+use schemas::SectionReader;
 
+use crate::event_rows::{Section, each_row};
 use crate::flow::{Flow, Trouble};
 use crate::json::{self, BatchWords, Commit};
 use crate::keys::SectionKey;
 use crate::lane::{Accepted, Lane, Released, Use};
 use crate::merge::{Merge, Out, Resolved, Turn};
 use crate::on_record::Record;
+use crate::postgres::Plan;
 use crate::progress::{Progress, SinkProgress, SourceProgress, Unfinished};
 use crate::promise::Promise;
 use crate::records::Kept;
 use crate::settings::Mode;
+use crate::sink::{Item, Sink};
 use crate::{Found, Level, Point};
 
 /// A row on its way through the merge.
 #[derive(Debug)]
 pub(crate) struct Line {
-    json: Vec<u8>,
+    item: Item,
     transaction: u64,
     commit_time: i64,
-}
-
-/// A section that this department opened.
-struct Section {
-    reader: Arc<SectionReader>,
-    rows: Rows,
 }
 
 impl Flow {
@@ -72,18 +69,22 @@ impl Flow {
         let sequence = i64::try_from(header.sequence.0).unwrap_or(i64::MAX);
         self.metrics.sequence.with_label_values(&[&header.stream.to_string()]).set(sequence);
         let words = words(lane, &accepted.batch, (level, lane.held_with(records)), &sections);
+        let readers: Vec<&SectionReader> = sections.iter().map(|section| &*section.reader).collect();
+        let plan = self.sink.plan(&accepted.batch, &readers)?;
+        let opening = plan.as_ref().and_then(Plan::opening);
+        opening.into_iter().for_each(|change| self.beside(index, Item::Change(Box::new(change))));
         if header.fragment.is_some_and(|part| !part.is_last()) {
             self.lanes.get_mut(index).into_iter().for_each(|lane| lane.hold(records));
             return Ok(());
         }
         if self.settings.mode == Mode::Stream {
-            self.emit(index, &accepted.batch, &sections, &words)?;
+            self.emit(index, &accepted.batch, &sections, (&words, plan.as_ref()))?;
             if let Some(lane) = self.lanes.get_mut(index) {
                 (0..lane.unhold()).for_each(|_| lane.delivered());
             }
             return Ok(());
         }
-        self.queue(index, &accepted.batch, &sections, &words)?;
+        self.queue(index, &accepted.batch, &sections, (&words, plan.as_ref()))?;
         let resolved = Resolved { incarnation: header.incarnation, at: header.resolved };
         self.resolve(index, resolved)
     }
@@ -229,35 +230,50 @@ impl Flow {
         }
     }
 
+    /// Something of a stream that is no row: delivered at once, or behind the stream's rows in the merge.
+    fn beside(&mut self, index: usize, item: Item) {
+        let Some(lane) = self.lanes.get(index) else { return };
+        match self.sources.get_mut(lane.source).and_then(|source| source.merge.as_mut()) {
+            Some(merge) => {
+                let bytes = item.bytes();
+                merge.whole(lane.member, Line { item, transaction: 0, commit_time: 0 }, bytes);
+            }
+            None => {
+                self.sink.take(item);
+                self.unsynced.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
     /// Mode `stream`: the batch's rows, as they are.
     fn emit(
         &mut self,
         index: usize,
         batch: &Verified,
         sections: &[Section],
-        words: &BatchWords,
+        (words, plan): (&BatchWords, Option<&Plan>),
     ) -> Result<(), Trouble> {
         let header = batch.header();
-        let (Some(lane), metrics) = (self.lanes.get_mut(index), &self.metrics) else { return Ok(()) };
-        let mut discarded = Vec::new();
-        let out = self.sink.buffer().unwrap_or(&mut discarded);
-        let before = out.len();
+        if let Some(notice) = &header.notice {
+            // What was delivered of a transaction that is void now never ends; the notice names it.
+            self.lanes.get_mut(index).into_iter().for_each(|lane| lane.unfinished = None);
+            self.sink.take(told(header, notice, words));
+        }
+        let (Some(lane), metrics, sink) = (self.lanes.get_mut(index), &self.metrics, &mut self.sink) else {
+            return Ok(());
+        };
+        let before = sink.buffered();
         let place = stream_words(&header.stream);
-        let end = |out: &mut Vec<u8>, unfinished: Option<Unfinished>| {
+        let end = |sink: &mut Sink, unfinished: Option<Unfinished>| {
             let Some(unfinished) = unfinished else { return };
             metrics.transactions.inc();
             let Unfinished { incarnation, commit, transaction, commit_time, rows } = unfinished;
-            json::commit(out, Commit { place: &place, incarnation, commit, transaction, rows, commit_time });
+            sink.end(Commit { place: &place, incarnation, commit, transaction, rows, commit_time });
         };
-        if let Some(notice) = &header.notice {
-            // What was delivered of a transaction that is void now never ends; the notice names it.
-            lane.unfinished = None;
-            write_notice(out, notice, words);
-        }
         let streams = matches!(header.kind, Kind::Stream | Kind::Schema);
         each_row(batch, sections, |leaf, rows, head| {
             if streams && lane.unfinished.is_none_or(|open| open.commit != head.commit) {
-                end(out, lane.unfinished.take());
+                end(sink, lane.unfinished.take());
                 lane.unfinished = Some(Unfinished {
                     incarnation: header.incarnation.0,
                     commit: head.commit,
@@ -270,12 +286,15 @@ impl Flow {
                 open.rows += 1;
             }
             metrics.rows.inc();
-            json::row(out, words, leaf, rows);
+            sink.row(words, plan, leaf, rows);
         })?;
         if streams && !header.leaves_open {
-            end(out, lane.unfinished.take());
+            end(sink, lane.unfinished.take());
         }
-        if out.len() > before {
+        for change in plan.map(Plan::closing).unwrap_or_default() {
+            sink.take(Item::Change(Box::new(change)));
+        }
+        if sink.buffered() > before || header.notice.is_some() {
             self.unsynced.get_or_insert_with(Instant::now);
         }
         Ok(())
@@ -287,7 +306,7 @@ impl Flow {
         index: usize,
         batch: &Verified,
         sections: &[Section],
-        words: &BatchWords,
+        (words, plan): (&BatchWords, Option<&Plan>),
     ) -> Result<(), Trouble> {
         let header = batch.header();
         let incarnation = header.incarnation;
@@ -302,10 +321,9 @@ impl Flow {
             for commit in voids {
                 void(merge, member, incarnation, *commit);
             }
-            let mut json = Vec::new();
-            write_notice(&mut json, notice, words);
-            let bytes = json.len();
-            merge.whole(member, Line { json, transaction: 0, commit_time: 0 }, bytes);
+            let item = told(header, notice, words);
+            let bytes = item.bytes();
+            merge.whole(member, Line { item, transaction: 0, commit_time: 0 }, bytes);
         }
         let whole = header.kind == Kind::Snapshot;
         let first = Turn { incarnation, commit: header.first.mark.commit };
@@ -318,16 +336,19 @@ impl Flow {
             return Err(Found::halt("VER086", what).into());
         }
         each_row(batch, sections, |leaf, rows, head| {
-            let mut json = Vec::new();
-            json::row(&mut json, words, leaf, rows);
-            let bytes = json.len();
-            let line = Line { json, transaction: head.transaction, commit_time: head.commit_time.0 };
+            let item = Sink::item(words, plan, leaf, rows);
+            let bytes = item.bytes();
+            let line = Line { item, transaction: head.transaction, commit_time: head.commit_time.0 };
             if whole {
                 merge.whole(member, line, bytes);
             } else {
                 merge.row(member, Turn { incarnation, commit: head.commit }, head.index, line, bytes);
             }
         })?;
+        for change in plan.map(Plan::closing).unwrap_or_default() {
+            let item = Item::Change(Box::new(change));
+            merge.whole(member, Line { item, transaction: 0, commit_time: 0 }, 1);
+        }
         let batches = self.lanes.get_mut(index).map_or(1, Lane::unhold);
         (0..batches).for_each(|_| merge.done(member));
         Ok(())
@@ -339,20 +360,18 @@ impl Flow {
         let Some(merge) = &mut source.merge else { return Ok(()) };
         merge.resolve(lane.member, resolved);
         let place = format!("\"origin\":{}", json::quote(source.origin.as_str()));
-        let mut discarded = Vec::new();
         while let Some(next) = merge.next() {
-            let out = self.sink.buffer().unwrap_or(&mut discarded);
-            let before = out.len();
+            let before = self.sink.buffered();
             let done = match next {
                 Out::Done { stream } => vec![stream],
                 Out::Whole { row, .. } => {
                     self.metrics.rows.inc();
-                    out.extend_from_slice(&row.json);
+                    self.sink.take(row.item);
                     Vec::new()
                 }
                 Out::Transaction { turn, rows, done } => {
-                    transaction(out, &place, turn, &rows);
                     self.metrics.rows.inc_by(count(rows.len()));
+                    transaction(&mut self.sink, &place, turn, rows);
                     self.metrics.transactions.inc();
                     done
                 }
@@ -361,7 +380,7 @@ impl Flow {
                 let lane = source.members.get(member).and_then(|index| self.lanes.get_mut(*index));
                 lane.into_iter().for_each(Lane::delivered);
             }
-            if out.len() > before {
+            if self.sink.buffered() > before {
                 self.unsynced.get_or_insert_with(Instant::now);
             }
         }
@@ -385,7 +404,11 @@ impl Flow {
         }
         let progress = self.progress(&delivery.subscription);
         self.probe.reach(Point::BeforeProgress)?;
-        delivery.file.write(&progress)?;
+        if self.sink.holds_progress() {
+            self.sink.finish(&progress)?;
+        } else {
+            delivery.file.write(&progress)?;
+        }
         self.probe.reach(Point::AfterProgress)?;
         self.metrics.syncs.inc();
         self.unsynced = None;
@@ -431,90 +454,32 @@ fn void(merge: &mut Merge<Line>, member: usize, incarnation: IncarnationNumber, 
     }
 }
 
-fn transaction(out: &mut Vec<u8>, place: &str, turn: Turn, rows: &[Line]) {
+fn transaction(sink: &mut Sink, place: &str, turn: Turn, rows: Vec<Line>) {
     let (mut number, mut commit_time) = (0, 0);
+    let whole = count(rows.len());
     for row in rows {
         (number, commit_time) = (row.transaction, row.commit_time);
-        out.extend_from_slice(&row.json);
+        sink.take(row.item);
     }
     let (incarnation, commit) = (turn.incarnation.0, turn.commit);
-    json::commit(
-        out,
-        Commit { place, incarnation, commit, transaction: number, rows: count(rows.len()), commit_time },
-    );
+    sink.end(Commit { place, incarnation, commit, transaction: number, rows: whole, commit_time });
 }
 
 fn count(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
-fn write_notice(out: &mut Vec<u8>, notice: &Notice, words: &BatchWords) {
+/// A GAP or RETRACT as the sink takes it.
+fn told(header: &Header, notice: &Notice, words: &BatchWords) -> Item {
+    let mut line = Vec::new();
     match notice {
-        Notice::Gap(gap) => json::notice(out, "gap", words, &gap.reason, &gap.voids),
-        Notice::Retract(retract) => json::notice(out, "retract", words, &retract.reason, &retract.voids),
+        Notice::Gap(gap) => json::notice(&mut line, "gap", words, &gap.reason, &gap.voids),
+        Notice::Retract(retract) => {
+            json::notice(&mut line, "retract", words, &retract.reason, &retract.voids)
+        }
     }
-}
-
-/// Reads the rows of all opened sections side by side, and checks that they are the header's and each other's.
-fn each_row(
-    batch: &Verified,
-    sections: &[Section],
-    mut take: impl FnMut(usize, &[ReadRow<'_>], &schemas::EventHead),
-) -> Result<(), Found> {
-    let header = batch.header();
-    let Some(first) = sections.first() else { return Ok(()) };
-    let wrong = |code, what: String| Err(Found::halt(code, what));
-    let mut last = None;
-    // One for each section, for all rows: a row is read in the place of the one before.
-    let mut rows: Vec<ReadRow<'_>> = sections.iter().map(|section| section.reader.blank()).collect();
-    for leaf in 0..first.rows.rows() {
-        for (section, row) in sections.iter().zip(&mut rows) {
-            let Some(parts) = section.rows.row(leaf) else {
-                return wrong("VER077", format!("section {} has no row {leaf}", section.reader.name()));
-            };
-            if let Err(error) = section.reader.read_into(&parts, row) {
-                return wrong("VER079", format!("section {}, row {leaf}: {error}", section.reader.name()));
-            }
-        }
-        let Some(row) = rows.first() else { return Ok(()) };
-        let same = |other: &ReadRow<'_>| {
-            (other.head(), other.operation(), other.states(), other.keys())
-                == (row.head(), row.operation(), row.states(), row.keys())
-        };
-        if !rows.iter().all(same) {
-            return wrong("VER077", format!("row {leaf} is not the same event in every section"));
-        }
-        let head = row.head();
-        if !stands(header, leaf, first.rows.rows(), head, last, row.operation()) {
-            return wrong("VER077", format!("row {leaf} does not stand where the signed header says"));
-        }
-        last = Some((head.commit, head.ordinal));
-        take(leaf, &rows, head);
-    }
-    Ok(())
-}
-
-/// Whether row `leaf` of `rows`, with the row `before` it, stands where the header says (docs/spec/sealed-batch.md, 6.3).
-fn stands(
-    header: &Header,
-    leaf: usize,
-    rows: usize,
-    head: &schemas::EventHead,
-    before: Option<(u64, u64)>,
-    operation: Operation,
-) -> bool {
-    let at = (head.commit, head.ordinal);
-    let ascends = before.is_none_or(|before| at > before);
-    let (first, last) = (header.first.mark, header.last.mark);
-    match header.kind {
-        Kind::Stream => {
-            let begins = leaf > 0 || at == (first.commit, first.ordinal);
-            let ends = leaf.saturating_add(1) < rows || at == (last.commit, last.ordinal);
-            ascends && begins && ends && operation != Operation::Read
-        }
-        Kind::Snapshot => ascends && head.commit == last.commit && operation == Operation::Read,
-        _ => true,
-    }
+    let (stream, sequence) = (header.stream.to_string(), header.sequence.0);
+    Item::Notice { line, stream, sequence, notice: Box::new(notice.clone()) }
 }
 
 fn stream_words(stream: &StreamId) -> String {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bridge_event::Disposition;
 use bridge_kafka::{FetchError, PropertiesError};
 
-use crate::{Found, Interrupted};
+use crate::{Found, Interrupted, SinkError};
 
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum SettingsError {
         "DEL002: the level `anchored` is not available yet; use `witnessed`, which is the strongest that is"
     )]
     Anchored,
+    /// `--create` without a sink that is made.
+    #[error("DEL001: the sink is a file, and there is nothing to create; a PostgreSQL sink is made so")]
+    NothingToCreate,
     /// The trust file says too little for the level.
     #[error(
         "DEL003: {dataset} cannot reach the level {level}: {reason}; correct the trust file, or lower `least`"
@@ -47,6 +50,9 @@ pub enum SettingsError {
 /// The sink or the progress failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
+    /// A PostgreSQL sink.
+    #[error(transparent)]
+    Postgres(#[from] SinkError),
     /// Another subscriber has the sink or the progress.
     #[error("DEL010: another subscriber has locked {}; stop it, or give this one a sink and a progress directory of its own", .path.display())]
     Locked {
@@ -97,6 +103,7 @@ impl DeliverError {
     /// The code of its page in `docs/errors`.
     pub fn code(&self) -> &'static str {
         match self {
+            DeliverError::Postgres(error) => error.code(),
             DeliverError::Locked { .. } => "DEL010",
             DeliverError::Disk { .. } => "DEL011",
             DeliverError::Damaged { .. } => "DEL012",
@@ -110,9 +117,10 @@ impl SettingsError {
     /// The code of its page in `docs/errors`.
     pub fn code(&self) -> &'static str {
         match self {
-            SettingsError::NoDatasets | SettingsError::Twice { .. } | SettingsError::Origin { .. } => {
-                "DEL001"
-            }
+            SettingsError::NoDatasets
+            | SettingsError::Twice { .. }
+            | SettingsError::Origin { .. }
+            | SettingsError::NothingToCreate => "DEL001",
             SettingsError::Anchored => "DEL002",
             SettingsError::Level { .. } => "DEL003",
         }
@@ -188,6 +196,7 @@ impl RunError {
             RunError::Fetch(error) if error.disposition() == bridge_kafka::Disposition::Retry => {
                 Disposition::Retry
             }
+            RunError::Deliver(DeliverError::Postgres(error)) => error.disposition(),
             RunError::NoContract { .. } | RunError::Process(_) => Disposition::Retry,
             _ => Disposition::Halt,
         }

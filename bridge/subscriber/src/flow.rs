@@ -358,7 +358,7 @@ impl Flow {
     }
 
     fn group_wait(&self) -> Duration {
-        Duration::from_millis(u64::from(self.settings.limits.group_ms))
+        Duration::from_millis(u64::from(self.settings.limits.group_ms)).max(self.sink.pace())
     }
 
     /// Lets bodies go where too many bytes wait for their level, and stops reading ahead of a source's slowest stream.

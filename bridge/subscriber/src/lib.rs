@@ -14,8 +14,8 @@
 //! Invariants:
 //! - nothing is opened that is not signed by its department and does not follow its chain, and nothing is delivered below
 //!   the least level;
-//! - every row is in the sink exactly once: the sink is cut back to what the progress says, and the progress never goes past
-//!   a record that is not wholly delivered, or that halted;
+//! - every row is in the sink exactly once: a file is cut back to what the progress says, a database has both in one
+//!   transaction, and the progress never goes past a record that is not wholly delivered, or that halted;
 //! - a record that nobody entitled has signed is dropped and told; it cannot stop delivery;
 //! - no row's value is logged.
 
@@ -26,6 +26,7 @@ mod clock;
 mod deliver;
 mod disk;
 mod error;
+mod event_rows;
 mod finding;
 mod flow;
 mod freshness;
@@ -36,6 +37,7 @@ mod memory;
 mod merge;
 mod metrics;
 mod on_record;
+mod postgres;
 mod probe;
 mod progress;
 mod promise;
@@ -55,7 +57,8 @@ pub use clock::Clock;
 pub use disk::{Act, Disk, Fault};
 pub use error::{DeliverError, RunError, SettingsError};
 pub use finding::{Consequence, Found};
+pub use postgres::{Created, Password, SinkError, create, script};
 pub use probe::{Interrupted, Point, Probe, Unwatched};
 pub use progress::Started;
 pub use run::{Subscriber, run};
-pub use settings::{Least, Limits, Mode, Settings, Sink, Start, Subscribed};
+pub use settings::{Least, Limits, Mode, Postgres, Settings, Sink, Start, Subscribed};

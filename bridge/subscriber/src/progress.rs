@@ -199,6 +199,12 @@ impl ProgressFile {
         self.disk.replace(Act::Progress, &self.path, &[first.as_bytes(), &rest])
     }
 
+    /// The progress of a sink that keeps its own elsewhere.
+    pub(crate) fn is_anothers(&self) -> DeliverError {
+        let reason = "it is of a file of JSON lines, and the sink is a database now".to_owned();
+        DeliverError::OtherSubscription { path: self.path.clone(), reason }
+    }
+
     /// Keeps a text beside the progress, for people: never overwritten.
     pub(crate) fn keep(&self, name: &str, text: &str) -> Result<PathBuf, DeliverError> {
         let path = self.path.with_file_name(name);

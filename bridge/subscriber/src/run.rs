@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bridge_kafka::Properties;
 use bridge_suite::RecipientKey;
@@ -15,12 +15,13 @@ use crate::flow::{Delivery, Flow, Parts};
 use crate::freshness::Health;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::postgres::PostgresSink;
 use crate::progress::ProgressFile;
 use crate::records::Records;
 use crate::serve::serve;
-use crate::settings::{Mode, Settings};
+use crate::settings::{self, Mode, Settings};
 use crate::sink::{Lines, Sink};
-use crate::{Clock, Disposition, Level, Probe, RunError};
+use crate::{Clock, DeliverError, Disposition, Level, Probe, RunError};
 
 /// How long the work may take to end after a shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -28,8 +29,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long one wait for a record lasts; a shutdown is noticed after it.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// Between two tries to start, while Kafka or a contract is not there yet.
+/// Before a second try to start, while Kafka, a contract or the sink is not there yet; then twice as long each time.
 const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(8);
 
 /// Everything that a subscriber is given.
 pub struct Subscriber {
@@ -65,15 +67,17 @@ pub(crate) struct Shared {
 }
 
 /// What a flow is made of; it is kept, because a start may need more than one try.
-struct Makings {
-    settings: Settings,
-    properties: Properties,
-    trust: Arc<Trust>,
+pub(crate) struct Makings {
+    pub(crate) settings: Settings,
+    pub(crate) properties: Properties,
+    pub(crate) trust: Arc<Trust>,
     keys: Arc<[RecipientKey]>,
     probe: Arc<dyn Probe>,
     disk: Disk,
-    shared: Shared,
+    pub(crate) shared: Shared,
     least: Level,
+    /// What a server shows of this process's sessions; no two processes have one.
+    session_name: String,
 }
 
 /// Delivers until `shutdown` is ready or something ends it. Rows not yet stored in the progress are cut off at the next
@@ -118,17 +122,22 @@ pub async fn run(
 }
 
 fn work(mut makings: Makings, stop: &AtomicBool, ended: oneshot::Sender<Result<(), RunError>>) {
+    let mut again = AGAIN;
     let (result, fetchers) = loop {
         match makings.start(Purpose::Deliver) {
             Err(error) if error.disposition() == Disposition::Retry && !stop.load(Ordering::Acquire) => {
                 tracing::warn!(%error, "not started yet");
-                std::thread::sleep(AGAIN);
+                if let RunError::Deliver(_) = error {
+                    makings.shared.health.halted(error.to_string());
+                }
+                rest(&mut again, stop);
             }
             Err(error) => {
                 makings.shared.health.halted(error.to_string());
                 break (Err(error), None);
             }
             Ok(mut flow) => {
+                let begun = Instant::now();
                 let result = follow(&mut flow, stop);
                 // The locks first: who waits for the end may start the next one.
                 let Flow { sink, delivery, fetcher, records, .. } = flow;
@@ -138,7 +147,10 @@ fn work(mut makings: Makings, stop: &AtomicBool, ended: oneshot::Sender<Result<(
                         if error.disposition() == Disposition::Retry && !stop.load(Ordering::Acquire) =>
                     {
                         tracing::warn!(%error, "the flow begins again from its progress");
-                        std::thread::sleep(AGAIN);
+                        if begun.elapsed() > AGAIN_MAX {
+                            again = AGAIN;
+                        }
+                        rest(&mut again, stop);
                     }
                     result => break (result, Some((fetcher, records))),
                 }
@@ -150,6 +162,15 @@ fn work(mut makings: Makings, stop: &AtomicBool, ended: oneshot::Sender<Result<(
     drop(fetchers);
 }
 
+/// Waits, twice as long as the last time.
+fn rest(again: &mut Duration, stop: &AtomicBool) {
+    let until = Instant::now() + *again;
+    while Instant::now() < until && !stop.load(Ordering::Acquire) {
+        std::thread::sleep(WAIT.min(*again));
+    }
+    *again = again.saturating_mul(2).min(AGAIN_MAX);
+}
+
 fn follow(flow: &mut Flow, stop: &AtomicBool) -> Result<(), RunError> {
     while !stop.load(Ordering::Acquire) {
         flow.turn(WAIT)?;
@@ -158,12 +179,25 @@ fn follow(flow: &mut Flow, stop: &AtomicBool) -> Result<(), RunError> {
 }
 
 impl Makings {
-    fn new(subscriber: Subscriber) -> Result<Makings, RunError> {
+    pub(crate) fn new(subscriber: Subscriber) -> Result<Makings, RunError> {
         let Subscriber { settings, properties, trust, keys, clock, probe, disk } = subscriber;
         let least = settings.check()?;
         let health = Arc::new(Health::new(settings.freshness(), least));
         let shared = Shared { metrics: Metrics::new()?, health, clock };
-        Ok(Makings { settings, properties, trust, keys: keys.into(), probe, disk, shared, least })
+        let mut word = [0; 8];
+        getrandom::fill(&mut word).map_err(|error| RunError::Process(format!("no randomness: {error}")))?;
+        let session_name = format!("govbridge {} {:016x}", std::process::id(), u64::from_be_bytes(word));
+        Ok(Makings {
+            settings,
+            properties,
+            trust,
+            keys: keys.into(),
+            probe,
+            disk,
+            shared,
+            least,
+            session_name,
+        })
     }
 
     /// A flow that stands where it begins.
@@ -175,9 +209,20 @@ impl Makings {
             let subscription = subscription(settings);
             let file = ProgressFile::open(&settings.progress, self.disk.clone())?;
             let stored = file.read(&subscription)?;
-            let mark = stored.as_ref().map(|(_, mark)| *mark);
-            sink = Sink::Lines(Lines::open(&settings.sink.json_lines, mark, self.disk.clone())?);
-            progress = stored.map(|(progress, _)| progress);
+            (sink, progress) = match &settings.sink {
+                settings::Sink::JsonLines(path) => {
+                    let mark = stored.as_ref().map(|(_, mark)| *mark);
+                    let lines = Lines::open(path, mark, self.disk.clone())?;
+                    (Sink::Lines(lines), stored.map(|(progress, _)| progress))
+                }
+                settings::Sink::Postgres(_) if stored.is_some() => return Err(file.is_anothers().into()),
+                settings::Sink::Postgres(postgres) => {
+                    let opened =
+                        PostgresSink::open(postgres, &settings.datasets, &subscription, &self.session_name);
+                    let (tables, progress) = opened.map_err(DeliverError::Postgres)?;
+                    (Sink::Postgres(Box::new(tables)), progress)
+                }
+            };
             delivery = Some(Delivery { file, subscription });
         }
         let first = progress.is_none();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bridge_event::{Dataset, Department, Origin};
 use serde::{Deserialize, Deserializer};
 
-use crate::{Level, SettingsError};
+use crate::{Level, Password, SettingsError};
 
 /// What a subscriber is told. Unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -105,12 +105,45 @@ pub enum Start {
     Latest,
 }
 
-/// Where rows go.
+/// Where rows go: exactly one of these.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sink {
+    /// A file of JSON lines (docs/guide/json-lines.md); it is made when it is not there.
+    JsonLines(PathBuf),
+    /// Tables of a PostgreSQL database (docs/guide/postgresql-sink.md); `--create` makes them.
+    Postgres(Box<Postgres>),
+}
+
+/// A schema of a PostgreSQL database.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sink {
-    /// A file of JSON lines (docs/guide/json-lines.md); it is made when it is not there.
-    pub json_lines: PathBuf,
+pub struct Postgres {
+    /// A host's name or address, or the folder of a Unix socket.
+    pub host: String,
+    /// The port. Default: 5432.
+    #[serde(default = "port_default")]
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The role that owns the schema's tables, or may write them.
+    pub user: String,
+    /// A file with the role's password in its first line, mode 0600, when the server asks for one.
+    pub password_file: Option<PathBuf>,
+    /// The schema, of this subscriber alone. Default: `govbridge`.
+    #[serde(default = "schema_default")]
+    pub schema: String,
+    /// What stands in that file; whoever reads the settings fills it in.
+    #[serde(skip)]
+    pub password: Password,
+}
+
+fn port_default() -> u16 {
+    5432
+}
+
+fn schema_default() -> String {
+    "govbridge".to_owned()
 }
 
 /// Bounds on memory.
@@ -211,6 +244,28 @@ mod tests {
     fn unknown_keys_and_bad_names_are_refused() {
         for (from, to) in [("\"name\"", "\"nme\""), ("json_lines", "jsonl"), ("\"tax\"", "\"Tax\"")] {
             assert!(serde_json::from_str::<Settings>(&WHOLE.replace(from, to)).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn there_is_exactly_one_sink() {
+        let with = |sink: &str| {
+            let whole = WHOLE.replace("{\"json_lines\": \"rows.jsonl\"}", sink);
+            serde_json::from_str::<Settings>(&whole).map(|settings| settings.sink)
+        };
+        let Ok(Sink::Postgres(postgres)) =
+            with(r#"{"postgres": {"host": "/run", "database": "d", "user": "u"}}"#)
+        else {
+            panic!("a PostgreSQL sink")
+        };
+        assert_eq!((postgres.port, postgres.schema.as_str()), (5432, "govbridge"));
+        for wrong in [
+            "{}",
+            r#"{"json_lines": "a", "postgres": {"host": "/run", "database": "d", "user": "u"}}"#,
+            r#"{"postgres": {"host": "/run", "database": "d", "user": "u", "pasword_file": "p"}}"#,
+            r#"{"postgres": {"host": "/run", "database": "d", "user": "u", "password": "p"}}"#,
+        ] {
+            assert!(with(wrong).is_err(), "{wrong}");
         }
     }
 

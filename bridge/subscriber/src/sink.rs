@@ -1,13 +1,20 @@
-//! The sink: a file of lines that is only ever appended to, and cut back at a start to what the progress says.
+//! The sink: tables of a database, or a file of lines that is only ever appended to, and cut back at a start to what the
+//! progress says.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use bridge_envelope::{Notice, Verified};
 use bridge_suite::{Digest, sha256};
+use schemas::{ReadRow, SectionReader};
 
 use crate::DeliverError;
 use crate::disk::{Act, Disk, Lock, sync_folder_of};
+use crate::json::{self, BatchWords, Commit};
+use crate::postgres::{Change, Plan, PostgresSink};
+use crate::progress::Progress;
 
 /// Bytes at the end of the file whose digest stands in the progress: enough to tell another file from this one.
 const TAIL_BYTES: usize = 4096;
@@ -27,11 +34,38 @@ impl Mark {
     }
 }
 
-/// Where lines go.
+/// A row, or something beside the rows, on its way to the sink.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A whole line.
+    Line(Vec<u8>),
+    /// A change of a table.
+    Change(Box<Change>),
+    /// A GAP or RETRACT, as a line too.
+    Notice { line: Vec<u8>, stream: String, sequence: u64, notice: Box<Notice> },
+}
+
+impl Item {
+    /// What it holds in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Item::Line(line) | Item::Notice { line, .. } => line.len(),
+            Item::Change(change) => change.bytes(),
+        }
+    }
+}
+
+fn change(plan: &Plan, leaf: usize, rows: &[ReadRow<'_>]) -> Change {
+    plan.change(leaf, rows, rows.first().map_or(0, |row| row.head().commit_time.0))
+}
+
+/// Where rows go.
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// A file.
     Lines(Lines),
+    /// Tables.
+    Postgres(Box<PostgresSink>),
     /// Nowhere: check mode.
     Nowhere,
 }
@@ -112,11 +146,77 @@ impl Lines {
 }
 
 impl Sink {
-    /// The buffer that whole lines are appended to.
-    pub(crate) fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+    /// How a batch goes into it, where that is not the same for every batch.
+    pub(crate) fn plan(
+        &mut self,
+        batch: &Verified,
+        sections: &[&SectionReader],
+    ) -> Result<Option<Plan>, DeliverError> {
         match self {
-            Sink::Lines(lines) => Some(&mut lines.buffer),
-            Sink::Nowhere => None,
+            Sink::Postgres(tables) => Ok(tables.plan(batch, sections)?),
+            Sink::Lines(_) | Sink::Nowhere => Ok(None),
+        }
+    }
+
+    /// Takes a row that was read: `words` says it as a line, `plan` as a change of a table.
+    pub(crate) fn row(&mut self, words: &BatchWords, plan: Option<&Plan>, leaf: usize, rows: &[ReadRow<'_>]) {
+        match (self, plan) {
+            (Sink::Lines(lines), _) => json::row(&mut lines.buffer, words, leaf, rows),
+            (Sink::Postgres(tables), Some(plan)) => tables.take(change(plan, leaf, rows)),
+            _ => {}
+        }
+    }
+
+    /// The same row as an item that can wait, `None` where nothing is delivered.
+    pub(crate) fn item(words: &BatchWords, plan: Option<&Plan>, leaf: usize, rows: &[ReadRow<'_>]) -> Item {
+        match plan {
+            Some(plan) => Item::Change(Box::new(change(plan, leaf, rows))),
+            None => {
+                let mut line = Vec::new();
+                json::row(&mut line, words, leaf, rows);
+                Item::Line(line)
+            }
+        }
+    }
+
+    /// Takes an item.
+    pub(crate) fn take(&mut self, item: Item) {
+        match (self, item) {
+            (Sink::Lines(lines), Item::Line(line)) => lines.buffer.extend_from_slice(&line),
+            (Sink::Postgres(tables), Item::Change(change)) => tables.take(*change),
+            (Sink::Postgres(tables), Item::Notice { stream, sequence, notice, .. }) => {
+                tables.tell(stream, sequence, &notice)
+            }
+            (Sink::Lines(lines), Item::Notice { line, .. }) => lines.buffer.extend_from_slice(&line),
+            _ => {}
+        }
+    }
+
+    /// Takes the end of a source transaction; a database has its own.
+    pub(crate) fn end(&mut self, end: Commit<'_>) {
+        if let Sink::Lines(lines) = self {
+            json::commit(&mut lines.buffer, end);
+        }
+    }
+
+    /// How long rows gather at least while many come.
+    pub(crate) fn pace(&self) -> Duration {
+        match self {
+            Sink::Postgres(tables) => tables.pace(),
+            Sink::Lines(_) | Sink::Nowhere => Duration::ZERO,
+        }
+    }
+
+    /// Whether the progress stands in the sink.
+    pub(crate) fn holds_progress(&self) -> bool {
+        matches!(self, Sink::Postgres(_))
+    }
+
+    /// Stores the progress in the sink, with what was written; nothing counts before.
+    pub(crate) fn finish(&mut self, progress: &Progress) -> Result<(), DeliverError> {
+        match self {
+            Sink::Postgres(tables) => Ok(tables.finish(progress)?),
+            Sink::Lines(_) | Sink::Nowhere => Ok(()),
         }
     }
 
@@ -124,14 +224,16 @@ impl Sink {
     pub(crate) fn buffered(&self) -> usize {
         match self {
             Sink::Lines(lines) => lines.buffer.len(),
+            Sink::Postgres(tables) => tables.buffered(),
             Sink::Nowhere => 0,
         }
     }
 
-    /// Hands the buffered lines to the system.
+    /// Hands the buffered rows to the system, or to the database's open transaction.
     pub(crate) fn write(&mut self) -> Result<(), DeliverError> {
         match self {
             Sink::Lines(lines) => lines.write(),
+            Sink::Postgres(tables) => Ok(tables.write()?),
             Sink::Nowhere => Ok(()),
         }
     }
@@ -140,7 +242,7 @@ impl Sink {
     pub(crate) fn sync(&mut self) -> Result<(), DeliverError> {
         match self {
             Sink::Lines(lines) => lines.sync(),
-            Sink::Nowhere => Ok(()),
+            Sink::Postgres(_) | Sink::Nowhere => Ok(()),
         }
     }
 
@@ -148,7 +250,7 @@ impl Sink {
     pub(crate) fn mark(&self) -> Mark {
         match self {
             Sink::Lines(lines) => Mark { bytes: lines.bytes, tail: sha256(&[&lines.tail]) },
-            Sink::Nowhere => Mark::empty(),
+            Sink::Postgres(_) | Sink::Nowhere => Mark::empty(),
         }
     }
 }
@@ -166,7 +268,7 @@ mod tests {
     use super::*;
 
     fn append(sink: &mut Sink, text: &str) {
-        sink.buffer().unwrap().extend_from_slice(text.as_bytes());
+        sink.take(Item::Line(text.as_bytes().to_vec()));
     }
 
     #[test]

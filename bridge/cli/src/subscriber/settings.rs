@@ -1,9 +1,10 @@
 //! The subscriber's configuration file. The doc comments are the reference; `deploy/dev/subscriber.toml` is an example.
 
 use crate::configuration::{Folder, HttpSection, TrustSection, one_or_more, parsed};
+use crate::key_store::PassphraseFrom;
 use bridge_event::Department;
 use bridge_kafka::Properties;
-use bridge_subscriber::{Least, Limits, Mode, Sink, Start, Subscribed};
+use bridge_subscriber::{Least, Limits, Mode, Password, Sink, Start, Subscribed};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -68,23 +69,34 @@ fn freshness_seconds() -> u32 {
 
 impl Settings {
     /// What the flow is told: the same, with paths that can be opened.
-    pub(super) fn into_flow(self, folder: &Folder) -> bridge_subscriber::Settings {
+    pub(super) fn into_flow(self, folder: &Folder) -> anyhow::Result<bridge_subscriber::Settings> {
         let address = |address: String| match address.contains("://") {
             true => address,
             false => folder.path(Path::new(&address)).display().to_string(),
         };
-        bridge_subscriber::Settings {
+        let sink = match self.sink {
+            Sink::JsonLines(path) => Sink::JsonLines(folder.path(&path)),
+            Sink::Postgres(mut postgres) => {
+                let password = PassphraseFrom {
+                    passphrase_file: postgres.password_file.as_deref().map(|file| folder.path(file)),
+                    passphrase_env: None,
+                };
+                postgres.password = Password(password.read()?);
+                Sink::Postgres(postgres)
+            }
+        };
+        Ok(bridge_subscriber::Settings {
             department: self.department,
             name: self.name,
             datasets: self.dataset,
             mode: self.mode,
             least: self.level,
             start: self.start,
-            sink: Sink { json_lines: folder.path(&self.sink.json_lines) },
+            sink,
             progress: folder.path(&self.progress),
             limits: self.limits,
             freshness_seconds: self.freshness_seconds,
             logs: self.log_urls.into_iter().map(|(origin, url)| (origin, address(url))).collect(),
-        }
+        })
     }
 }
