@@ -171,3 +171,35 @@ fn the_sample_tables_have_the_columns_of_their_contracts() {
         }
     }
 }
+
+/// The columns of a table as `postgres.sql` declares it.
+fn declared_for_postgres<'a>(sql: &'a str, table: &str) -> Vec<&'a str> {
+    let (_, rest) = sql.split_once(&format!("CREATE TABLE public.{table} (\n")).unwrap();
+    let (body, _) = rest.split_once("\n);").unwrap();
+    let names = body.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "PRIMARY").collect()
+}
+
+#[test]
+fn the_sample_tables_for_postgresql_have_the_columns_of_their_contracts() {
+    for (department, names) in DATASETS {
+        let sql = std::fs::read_to_string(folder(department).join("postgres.sql")).unwrap();
+        let others = std::fs::read_to_string(folder(department).join("sample.sql")).unwrap();
+        let database = rusqlite::Connection::open_in_memory().unwrap();
+        database.execute_batch(&others).unwrap();
+        for name in names {
+            let contract = contract(department, name);
+            let query = database.prepare(&format!("SELECT * FROM {}", contract.table())).unwrap();
+            let columns: Vec<&str> = query.column_names().collect();
+            assert_eq!(declared_for_postgres(&sql, contract.table()), columns, "{name}");
+        }
+        let rows = |sql: &str| {
+            sql.lines()
+                .filter(|line| {
+                    line.starts_with("  ('") || line.starts_with("  (7") || line.starts_with("  (8")
+                })
+                .count()
+        };
+        assert_eq!(rows(&sql), rows(&others), "{department}");
+    }
+}

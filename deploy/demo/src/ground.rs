@@ -15,6 +15,9 @@ use crate::stage::Stage;
 /// How long a cluster may take to make or remove topics.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The department that receives into tables, where there is a server for them.
+const INTO_TABLES: &str = "tax";
+
 /// Where tables and topics are.
 #[derive(Clone, Debug)]
 pub(crate) enum Ground {
@@ -56,6 +59,22 @@ impl Ground {
         match self {
             Ground::Trial => "stream",
             Ground::Servers(_) => "source",
+        }
+    }
+
+    /// Where a department receives: on real servers, one of them into tables.
+    pub(crate) fn sink(&self, department: &str) -> String {
+        match self.tables(department) {
+            Some(servers) => servers.sink(department),
+            None => "[sink]\njson_lines = \"rows.jsonl\"\n".to_owned(),
+        }
+    }
+
+    /// The servers, when this department receives into tables.
+    pub(crate) fn tables(&self, department: &str) -> Option<&Servers> {
+        match self {
+            Ground::Servers(servers) if department == INTO_TABLES => Some(servers),
+            _ => None,
         }
     }
 

@@ -28,6 +28,7 @@ mod reckoning;
 mod servers;
 mod settings;
 mod stage;
+mod tables;
 mod tamper;
 mod tampering;
 mod transport;

@@ -13,9 +13,10 @@ use crate::ground::{Ground, Transport, sample};
 use crate::interruption::Interruption;
 use crate::processes::{Binary, LOOK, Process, wait};
 use crate::reckoning::{self, Committed, side_by_side};
-use crate::servers::Databases;
+use crate::servers::{Databases, Servers};
 use crate::settings::Settings;
 use crate::stage::{DEPARTMENTS, RECEIVERS, Stage, WITNESSES, connector, subscriber, witness};
+use crate::tables::Tables;
 
 /// How long processes may take to answer, and a first snapshot to arrive.
 const START: Duration = Duration::from_secs(60);
@@ -42,6 +43,7 @@ pub(crate) struct Play<'a> {
     processes: Vec<Process>,
     transport: Transport,
     deliveries: Vec<Deliveries>,
+    tables: Vec<Tables>,
     databases: Databases,
 }
 
@@ -55,8 +57,8 @@ impl<'a> Play<'a> {
     ) -> anyhow::Result<Play<'a>> {
         let transport = Transport::for_connectors(&stage.ground, &stage.topics())?;
         let (gauges, processes, deliveries) = (Gauges::new(), Vec::new(), Vec::new());
-        let databases = Databases::default();
-        Ok(Play { binary, board, interruption, gauges, processes, transport, deliveries, databases })
+        let (tables, databases) = (Vec::new(), Databases::default());
+        Ok(Play { binary, board, interruption, gauges, processes, transport, deliveries, tables, databases })
     }
 
     /// Keys, trust file, configuration, topics, empty logs, and three departments' databases with capture installed.
@@ -118,18 +120,39 @@ impl<'a> Play<'a> {
         }
         self.until_up(stage, &DEPARTMENTS.map_names(connector))?;
         for department in RECEIVERS {
+            let received = stage.received_by(department);
+            if let Some(servers) = stage.ground.tables(department) {
+                drop(self.databases.make(servers, &Servers::received(department))?);
+                self.until_created(stage, department)?;
+                self.tables.push(Tables::of(servers, department, &received)?);
+            } else {
+                let file = stage.of(department).join("rows.jsonl");
+                self.deliveries.push(Deliveries::of(department, &file, &received));
+            }
             self.start(stage, department, "subscriber", &subscriber(department))?;
-            let file = stage.of(department).join("rows.jsonl");
-            self.deliveries.push(Deliveries::of(department, &file, &stage.received_by(department)));
         }
         self.until_arrived("the snapshot", START, committed)
+    }
+
+    /// Makes a receiver's tables once the connectors have published the contracts.
+    fn until_created(&mut self, stage: &Stage, department: &str) -> anyhow::Result<()> {
+        let mut refused = None;
+        let what = format!("the tables of {department}");
+        let made = wait(&what, START, self.interruption, &mut self.processes, || {
+            refused = stage.create_tables(department).err();
+            Ok(refused.is_none())
+        });
+        made.map_err(|error| match refused {
+            Some(refused) => refused.context(error),
+            None => error,
+        })
     }
 
     /// Waits until every receiver has as many rows as were committed for it.
     fn until_arrived(&mut self, what: &str, patience: Duration, committed: &Committed) -> anyhow::Result<()> {
         let wanted: u64 = self.deliveries.iter().map(|one| committed.rows_for(one)).sum();
         let bar = self.board.bar(what, wanted);
-        let deliveries = &mut self.deliveries;
+        let (deliveries, tables) = (&mut self.deliveries, &mut self.tables);
         let arrived = wait(what, patience, self.interruption, &mut self.processes, || {
             let mut rows = 0;
             for one in deliveries.iter_mut() {
@@ -137,7 +160,10 @@ impl<'a> Play<'a> {
                 rows += one.rows();
             }
             bar.at(rows.min(wanted));
-            Ok(rows >= wanted)
+            Ok(rows >= wanted
+                && tables
+                    .iter_mut()
+                    .try_fold(true, |equal, one| anyhow::Ok(equal && one.compare()?.1.is_empty()))?)
         });
         let got: u64 = self.deliveries.iter().map(Deliveries::rows).sum();
         arrived.with_context(|| format!("{got} of {wanted} rows have arrived"))
@@ -230,20 +256,42 @@ impl<'a> Play<'a> {
                 ));
             }
             found.extend(disorder);
-            let url = stage.ports.url(&subscriber(&one.department));
-            let codes = self.gauges.metrics(&url).findings();
+        }
+        for one in &mut self.tables {
+            let (rows, differences) = one.compare()?;
+            let word = if differences.is_empty() {
+                "row for row what the sources hold in the granted columns"
+            } else {
+                "NOT what the sources hold"
+            };
+            let (who, datasets) = (&one.department, one.datasets());
+            self.board.say(&format!("  {who:<16} {rows} rows in {datasets} tables of PostgreSQL; {word}"));
+            found.extend(differences);
+        }
+        for department in RECEIVERS {
+            let codes = self.gauges.metrics(&stage.ports.url(&subscriber(department))).findings();
             let alarms = codes.into_keys().filter(|code| !NOTES.contains(&code.as_str()));
             found.extend(
-                alarms.map(|code| {
-                    format!("a false alarm while all was honest: {} said {code}", one.department)
-                }),
+                alarms.map(|code| format!("a false alarm while all was honest: {department} said {code}")),
             );
         }
-        for dataset in SHOWN {
-            self.board.say(&format!("\n  The newest row of {dataset}, as each department received it:"));
-            side_by_side(dataset, &self.deliveries).iter().for_each(|line| self.board.say(line));
-        }
+        self.show_rows()?;
         Ok(found)
+    }
+
+    /// Shows a row as each receiver got it: the newest of the files, and the same in the tables.
+    fn show_rows(&mut self) -> anyhow::Result<()> {
+        for dataset in SHOWN {
+            let mut samples: Vec<_> =
+                self.deliveries.iter().map(|one| (one.department.clone(), one.sample(dataset))).collect();
+            let key = samples.first().map(|(_, sample)| sample.clone()).unwrap_or_default();
+            for one in &mut self.tables {
+                samples.push((one.department.clone(), one.row(dataset, &key)?));
+            }
+            self.board.say(&format!("\n  A new row of {dataset}, as each department received it:"));
+            side_by_side(&samples).iter().for_each(|line| self.board.say(line));
+        }
+        Ok(())
     }
 
     /// Stops everything by SIGTERM: those who send, those who read, those who witness.

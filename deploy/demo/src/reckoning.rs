@@ -104,15 +104,15 @@ pub(crate) fn transactions(deliveries: &Deliveries, offices: &[Office]) -> (usiz
 }
 
 /// One row as each receiver got it, column by column: what one sees and another does not.
-pub(crate) fn side_by_side(dataset: &str, deliveries: &[Deliveries]) -> Vec<String> {
-    let samples: Vec<_> = deliveries.iter().map(|one| one.sample(dataset)).collect();
-    let columns: BTreeSet<&String> = samples.iter().flat_map(BTreeMap::keys).collect();
+pub(crate) fn side_by_side(samples: &[(String, BTreeMap<String, String>)]) -> Vec<String> {
+    let columns: BTreeSet<&String> = samples.iter().flat_map(|(_, sample)| sample.keys()).collect();
     let cells =
         |texts: &mut dyn Iterator<Item = &str>| -> String { texts.map(|text| padded(text, 30)).collect() };
-    let head = cells(&mut deliveries.iter().map(|one| one.department.as_str()));
+    let head = cells(&mut samples.iter().map(|(department, _)| department.as_str()));
     let mut lines = vec![format!("    {}{}", padded("", 16), head.trim_end())];
     for column in columns {
-        let values = cells(&mut samples.iter().map(|sample| sample.get(column).map_or("-", String::as_str)));
+        let values =
+            cells(&mut samples.iter().map(|(_, sample)| sample.get(column).map_or("-", String::as_str)));
         lines.push(format!("    {}{}", padded(column, 16), values.trim_end()));
     }
     lines

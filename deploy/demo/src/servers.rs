@@ -62,6 +62,19 @@ impl Servers {
         format!("govbridge_e2e_{}", department.replace('-', "_"))
     }
 
+    /// The database into whose tables a department receives.
+    pub(crate) fn received(department: &str) -> String {
+        format!("govbridge_e2e_received_{}", department.replace('-', "_"))
+    }
+
+    /// What a subscriber's configuration says of its tables.
+    pub(crate) fn sink(&self, department: &str) -> String {
+        let (Servers { host, port, user, .. }, name) = (self, Servers::received(department));
+        format!(
+            "[sink.postgres]\nhost = \"{host}\"\nport = {port}\ndatabase = \"{name}\"\nuser = \"{user}\"\n"
+        )
+    }
+
     /// What a connector's configuration says of its database.
     pub(crate) fn source(&self, department: &str) -> String {
         let (Servers { host, port, user, .. }, name) = (self, Servers::database(department));

@@ -277,6 +277,12 @@ impl Stage {
             .map(drop)
     }
 
+    /// Makes the tables of a receiving department, which needs the contracts that the connectors publish.
+    pub(crate) fn create_tables(&self, department: &str) -> anyhow::Result<()> {
+        self.govbridge(&["subscriber", "--config", &format!("{department}/subscriber.toml"), "--create"])
+            .map(drop)
+    }
+
     fn trust_lines(&self, process: &str) -> String {
         format!(
             "[trust]\nfile = \"../trust/trust-1.note\"\npin = \"{}\"\nstate = \"{process}-trust.state\"\n",
@@ -315,8 +321,13 @@ impl Stage {
         }
         for department in RECEIVERS {
             let listen = format!("\n[http]\nlisten = \"{}\"\n", self.ports.address(&subscriber(department)));
-            let text =
-                self.subscriber_text(department, bootstrap, PRODUCTION, ["progress", "rows.jsonl"], &listen);
+            let text = self.subscriber_text(
+                department,
+                bootstrap,
+                PRODUCTION,
+                ["progress", &self.ground.sink(department)],
+                &listen,
+            );
             write(&self.of(department).join("subscriber.toml"), &text)?;
         }
         Ok(())
@@ -327,7 +338,7 @@ impl Stage {
         department: &str,
         bootstrap: &str,
         head: &str,
-        [progress, rows]: [&str; 2],
+        [progress, sink]: [&str; 2],
         more: &str,
     ) -> String {
         let datasets: Vec<String> = self
@@ -339,7 +350,7 @@ impl Stage {
             .collect();
         format!(
             "department = \"{department}\"\nname = \"main\"\nmode = \"{}\"\n{head}\
-             progress = \"{progress}\"\n\n{}[sink]\njson_lines = \"{rows}\"\n\n[kafka]\n\
+             progress = \"{progress}\"\n\n{}{sink}\n[kafka]\n\
              \"bootstrap.servers\" = \"{bootstrap}\"\n\n[keys]\nrecipient = [\"keys/recipient.key\"]\n\n{}{more}",
             self.ground.mode(),
             datasets.concat(),
@@ -362,8 +373,9 @@ impl Stage {
         }
         // A copy does not get younger.
         let head = format!("level = \"{level}\"\nfreshness_seconds = 3600\n");
-        let (progress, rows) = (format!("check-{number}/progress"), format!("check-{number}/rows.jsonl"));
-        let text = self.subscriber_text(department, bootstrap, &head, [&progress, &rows], &urls);
+        let progress = format!("check-{number}/progress");
+        let sink = format!("[sink]\njson_lines = \"check-{number}/rows.jsonl\"\n");
+        let text = self.subscriber_text(department, bootstrap, &head, [&progress, &sink], &urls);
         fs::create_dir_all(self.of(department).join(format!("check-{number}")))?;
         let name = format!("check-{number}.toml");
         write(&self.of(department).join(&name), &text)?;
