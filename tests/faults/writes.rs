@@ -3,7 +3,7 @@
 use crate::running::{Running, SMALL_BATCHES};
 
 /// Each durable write of a log, and at which one of its kind it is spoiled.
-const WRITES: [(&str, u32); 8] = [
+const WRITES: [(&str, u32); 9] = [
     ("journal-append", 1),
     ("journal-append", 9),
     ("journal-replace", 1),
@@ -12,6 +12,7 @@ const WRITES: [(&str, u32); 8] = [
     ("own-checkpoint", 2),
     ("checkpoint", 2),
     ("heads", 1),
+    ("acknowledged", 1),
 ];
 
 fn each_write(spoil: impl Fn(&Running, &str, u32)) {

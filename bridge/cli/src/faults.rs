@@ -180,7 +180,7 @@ fn end() -> ! {
 /// What is remembered of the trust file.
 pub(crate) const TRUST_STATE: &str = "trust-state";
 
-const ACTS: [Act; 8] = [
+const ACTS: [Act; 9] = [
     Act::JournalAppend,
     Act::JournalReplace,
     Act::Bundle,
@@ -188,6 +188,7 @@ const ACTS: [Act; 8] = [
     Act::OwnCheckpoint,
     Act::Checkpoint,
     Act::Heads,
+    Act::Acknowledged,
     Act::WitnessState,
 ];
 
@@ -200,6 +201,7 @@ fn act_name(act: Act) -> &'static str {
         Act::OwnCheckpoint => "own-checkpoint",
         Act::Checkpoint => "checkpoint",
         Act::Heads => "heads",
+        Act::Acknowledged => "acknowledged",
         Act::WitnessState => "witness-state",
     }
 }

@@ -22,6 +22,8 @@ pub enum Act {
     Checkpoint,
     /// The heads file.
     Heads,
+    /// Up to where the source may forget.
+    Acknowledged,
     /// A witness's state of one log.
     WitnessState,
 }

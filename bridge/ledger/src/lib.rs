@@ -18,6 +18,7 @@
 //! - a process that lost the lock writes nothing, not even the rest of what it had begun;
 //! - a witness stores a checkpoint before it answers, and never two that do not follow each other.
 
+mod acknowledged;
 mod append;
 mod chains;
 mod checkpointing;
@@ -43,6 +44,7 @@ mod witness_process;
 mod witness_server;
 mod witness_state;
 
+pub use acknowledged::Acknowledged;
 pub use bridge_event::Disposition;
 pub use chains::{ChainHead, Chains, Violation};
 pub use conflict::Conflict;

@@ -8,6 +8,7 @@
 //! checkpoint.own     the newest checkpoint that this log has signed
 //! checkpoint         the newest published one, with its cosignatures
 //! heads              what the entries amount to; can be made again
+//! acknowledged       up to where the source was told that it may forget
 //! conflicts/         pairs of checkpoints under our own key that do not fit each other
 //! ```
 
@@ -36,6 +37,7 @@ const JOURNAL: &str = "journal";
 pub(crate) const OWN_CHECKPOINT: &str = "checkpoint.own";
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(crate) const HEADS: &str = "heads";
+pub(crate) const ACKNOWLEDGED: &str = "acknowledged";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -18,8 +18,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bridge_envelope::Entry;
-use bridge_event::{Epoch, LogIndex, UnixMicros};
-use bridge_ledger::{Act, AppendError, Chains, Disk, Disposition, Fault, Holder, Log, OpenError, TileReader};
+use bridge_event::{At, Epoch, IncarnationNumber, LogIndex, UnixMicros};
+use bridge_ledger::{
+    Acknowledged, Act, AppendError, Chains, Disk, Disposition, Fault, Holder, Log, OpenError, TileReader,
+};
 use bridge_suite::{Role, SigningKey};
 use bridge_tlog::{
     Frontier, NoteSigner, SignedCheckpoint, consistency_proof, inclusion_proof, leaf_hash,
@@ -210,6 +212,10 @@ fn work(log: &mut Log, writer: &mut Writer) -> (u64, u64, Option<AppendError>) {
             let checkpoint = log.sign_checkpoint(&signer())?;
             signed = checkpoint.checkpoint().size;
             log.publish(&checkpoint)?;
+            log.keep_acknowledged(Acknowledged {
+                incarnation: IncarnationNumber(1),
+                through: At::end_of(entries as u64),
+            })?;
         }
         Ok(())
     };
@@ -227,6 +233,7 @@ fn every_durable_write_may_fail_and_nothing_reported_is_lost() {
         Act::OwnCheckpoint,
         Act::Checkpoint,
         Act::Heads,
+        Act::Acknowledged,
     ];
     for act in acts {
         for fault in [Fault::Lost, Fault::Full, Fault::AppliedButFailed] {
@@ -486,4 +493,23 @@ fn records_that_are_appended_once_are_found_again() {
     assert_eq!(log.index_of(&trust), Some(LogIndex(0)));
     drop(log);
     assert_eq!(open(&dir).index_of(&trust), Some(LogIndex(0)));
+}
+
+#[test]
+fn what_the_source_may_forget_is_kept_and_a_damaged_file_is_refused() {
+    let (_folder, dir) = new_log();
+    let kept = |through| Acknowledged { incarnation: IncarnationNumber(3), through };
+    let mut log = open(&dir);
+    assert_eq!(log.acknowledged().unwrap(), None);
+    for through in [At::START, At { commit: u64::MAX, ordinal: 7 }, At::end_of(9)] {
+        log.keep_acknowledged(kept(through)).unwrap();
+        assert_eq!(log.acknowledged().unwrap(), Some(kept(through)));
+    }
+    drop(log);
+    assert_eq!(open(&dir).acknowledged().unwrap(), Some(kept(At::end_of(9))));
+    let content = fs::read(dir.join("acknowledged")).unwrap();
+    fs::File::create(dir.join("acknowledged"))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &content[..content.len() - 1]))
+        .unwrap();
+    assert_eq!(open(&dir).acknowledged().unwrap_err().code(), "APP011");
 }

@@ -10,11 +10,14 @@ use crate::life::{End, Life};
 use crate::outside::Point;
 use crate::streams::Published;
 use bridge_envelope::{BatchEntry, BatchRef, Entry, MarkEntry, StreamMark};
-use bridge_event::{LogIndex, UnixMicros};
+use bridge_event::{At, LogIndex, UnixMicros};
+use bridge_ledger::Acknowledged;
 use std::time::{Duration, Instant};
 
 /// How long the thread sleeps at most when nobody wakes it. Beacons and marks are due by the wall clock, which may be set.
 const REST_MAX: Duration = Duration::from_millis(500);
+/// What the source may forget is written to the disk at most this often.
+const KEEP_EVERY: Duration = Duration::from_millis(200);
 
 /// A batch that stands in the log, fsynced: what acknowledge takes. Only [`append`] makes it.
 #[derive(Debug)]
@@ -30,6 +33,10 @@ pub(crate) struct Appending<'a> {
     /// The log index of each stream's newest entry.
     newest: Vec<Option<LogIndex>>,
     marked: UnixMicros,
+    /// What the source may forget, and is not told before the log has it.
+    due: Option<At>,
+    /// When the log had it last.
+    kept: Option<Instant>,
 }
 
 impl<'a> Appending<'a> {
@@ -46,7 +53,7 @@ impl<'a> Appending<'a> {
                 lamp
             })
             .collect();
-        Appending { life, lamps, newest, marked: life.now() }
+        Appending { life, lamps, newest, marked: life.now(), due: None, kept: None }
     }
 
     /// A beacon is the first frame of every stream after its adoption.
@@ -61,6 +68,7 @@ impl<'a> Appending<'a> {
             self.life.sleep_until_woken(self.rest());
             self.life.go_on()?;
             self.append()?;
+            self.keep_acknowledged(KEEP_EVERY)?;
             let now = self.life.now();
             self.mark_when_due(now)?;
             self.beacons(now, false)?;
@@ -87,6 +95,7 @@ impl<'a> Appending<'a> {
             .iter()
             .map(|lamp| lamp.sent().map_or(Duration::ZERO, |sent| left(sent, intervals.idle_ms)));
         let due = lamps.fold(left(self.marked, intervals.mark_ms), Duration::min).min(REST_MAX);
+        let due = if self.due.is_some() { due.min(KEEP_EVERY) } else { due };
         if self.life.is_stopping() {
             due.min(self.life.drain_until().saturating_duration_since(Instant::now()))
         } else {
@@ -126,18 +135,32 @@ impl<'a> Appending<'a> {
     }
 
     /// Tells the rules what is in the log, and the capturing thread how far the source may forget.
-    fn acknowledge(&self, appended: &[Appended]) -> Result<(), End> {
+    fn acknowledge(&mut self, appended: &[Appended]) -> Result<(), End> {
         let through = self.life.streams(|streams| {
             for Appended { batch } in appended {
                 streams.appended(batch)?;
             }
             Ok(streams.cuts.acknowledge())
         });
-        if let Some(through) = through.map_err(|e: bridge_chain::outgoing::OutgoingError| End::defect(e))? {
-            self.life.may_acknowledge(through);
-        }
+        let through = through.map_err(|e: bridge_chain::outgoing::OutgoingError| End::defect(e))?;
+        self.due = through.or(self.due);
         if !appended.is_empty() {
             self.life.keep_places();
+        }
+        Ok(())
+    }
+
+    /// The source is told after the log has it, or a source that somebody else moved could not be told from one that we did.
+    fn keep_acknowledged(&mut self, every: Duration) -> Result<(), End> {
+        if self.kept.is_some_and(|kept| kept.elapsed() < every) {
+            return Ok(());
+        }
+        if let Some(through) = self.due.take() {
+            self.kept = Some(Instant::now());
+            let incarnation = self.life.incarnation();
+            let kept = self.life.log(|log| log.keep_acknowledged(Acknowledged { incarnation, through }));
+            kept.map_err(End::from_log)?;
+            self.life.may_acknowledge(through);
         }
         Ok(())
     }
@@ -183,6 +206,7 @@ impl<'a> Appending<'a> {
 
     /// A clean stop: a mark, a last checkpoint over it, and a last beacon in every stream.
     fn last_words(&mut self) -> Result<(), End> {
+        self.keep_acknowledged(Duration::ZERO)?;
         let now = self.life.now();
         self.mark(now)?;
         let left = self.life.drain_until().saturating_duration_since(Instant::now());

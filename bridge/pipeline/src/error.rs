@@ -3,10 +3,11 @@
 use crate::capture::CaptureError;
 use crate::outside::RandomError;
 use bridge_chain::start::Halt;
+use bridge_event::At;
 use bridge_event::Department;
 use bridge_kafka::PropertiesError;
 use bridge_kafka::topics::{Problem, TopicError};
-use bridge_ledger::{AppendError, ReadError};
+use bridge_ledger::{AppendError, OpenError, ReadError};
 use connectors_source::SourceError;
 
 /// A connector that needs a person.
@@ -33,6 +34,19 @@ pub enum ConnectorError {
     /// The log cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// What the log's directory says of the source is damaged.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The source begins beyond what it was told to forget.
+    #[error(
+        "STA029: the source begins after {found}, and this connector let it forget only up to {kept}: its place was moved, or it was made anew; what was committed between is in no log, and going on needs an operator's signed GAP and a new snapshot"
+    )]
+    SourceMoved {
+        /// Where the source begins.
+        found: At,
+        /// Up to where it may forget.
+        kept: At,
+    },
     /// The settings for Kafka are not acceptable.
     #[error(transparent)]
     Properties(#[from] PropertiesError),

@@ -5,10 +5,10 @@ use crate::settings::TopicSettings;
 use crate::shutdown::Shutdown;
 use crate::{Connector, ConnectorError};
 use bridge_envelope::{ContractRecord, Entry, Frame, IncarnationRecord, SchemaFile, Signed, TrustEntry};
-use bridge_event::{Incarnation, IncarnationNumber, LogIndex};
+use bridge_event::{At, Incarnation, IncarnationNumber, LogIndex};
 use bridge_kafka::Properties;
 use bridge_kafka::topics::{self, Checked, Created, Plan as TopicPlan, TopicError};
-use bridge_ledger::Log;
+use bridge_ledger::{Acknowledged, Log};
 use bridge_suite::Digest;
 use schemas::{Compatibility, Contract, ContractFiles, compatible};
 use std::sync::Mutex;
@@ -106,6 +106,20 @@ pub(crate) fn incarnation(
     let record = record.sign(&[&connector.signing]).map_err(End::defect)?;
     append(&mut log, Entry::Incarnation(record.into_frame()))?;
     Ok(number)
+}
+
+/// The source must not begin beyond what it was told to forget: what lies between, nobody would miss.
+pub(crate) fn kept_place(found: At, incarnation: IncarnationNumber, log: &Mutex<Log>) -> Result<(), End> {
+    let mut log = held(log);
+    let kept = log.acknowledged().map_err(|error| End::Halt(error.into()))?;
+    match kept.filter(|kept| kept.incarnation == incarnation) {
+        Some(Acknowledged { through: kept, .. }) if found > kept => {
+            Err(End::Halt(ConnectorError::SourceMoved { found, kept }))
+        }
+        Some(_) => Ok(()),
+        // Nothing was told yet.
+        None => log.keep_acknowledged(Acknowledged { incarnation, through: found }).map_err(End::from_log),
+    }
 }
 
 fn read_incarnation(log: &Log, index: LogIndex) -> Result<IncarnationRecord, End> {

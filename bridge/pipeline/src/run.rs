@@ -199,6 +199,7 @@ fn prepare(
     shutdown: &Shutdown,
 ) -> Result<Prepared, End> {
     let incarnation = identity::incarnation(connector, source.incarnation(), log)?;
+    identity::kept_place(source.acknowledged(), incarnation, log)?;
     identity::trust(connector, log)?;
     let contracts = identity::contracts(connector, log)?;
     let started = Starting::new(connector, log, plans, incarnation, shutdown)?.run()?;

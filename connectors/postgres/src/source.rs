@@ -14,7 +14,7 @@ use bridge_pgwire::Session;
 use connectors_source::{Capture, Polled, Recognised, SnapshotRows, Source, SourceError, Table};
 use std::time::{Duration, Instant};
 
-/// How far the server's log may run on while nothing of it is ours, before the slot lets go of it.
+/// How far the server's log may run on while nothing of it is ours, before this is said.
 const IDLE_BYTES_MAX: u64 = 1 << 20;
 /// How long the server may take to say how far it is.
 const WORD: Duration = Duration::from_secs(60);
@@ -32,8 +32,6 @@ pub struct PostgresSource {
     flow: Flow,
     /// Everything before this place may be forgotten by the slot.
     confirmed: u64,
-    /// The server asked for a word while everything was done: it may want to stop.
-    asked: bool,
     /// Our own questions that it has not answered.
     unanswered: u32,
     /// Another connector took the slot over.
@@ -88,7 +86,6 @@ impl PostgresSource {
             streaming: Some(streaming),
             flow: Flow::new(tables.to_vec(), prepared.installed, confirmed),
             confirmed,
-            asked: false,
             unanswered: 0,
             lost: false,
         })
@@ -203,8 +200,7 @@ impl PostgresSource {
                 return Ok(Polled::Delivered);
             }
             if end.is_some_and(|end| self.flow.complete >= end) || words.equal >= EQUAL_WORDS {
-                self.let_go()?;
-                return Ok(Polled::Idle { at: self.kept_or_delivered() });
+                return Ok(Polled::Idle { at: self.idle_at() });
             }
             let left = until.saturating_duration_since(Instant::now());
             let Some(streaming) = self.streaming.as_mut() else {
@@ -221,8 +217,7 @@ impl PostgresSource {
                 if !self.flow.is_between() {
                     return Ok(Polled::Delivered);
                 }
-                self.let_go()?;
-                return Ok(Polled::Idle { at: self.kept_or_delivered() });
+                return Ok(Polled::Idle { at: self.idle_at() });
             }
             self.ask(&mut end, &mut words)?;
         }
@@ -231,7 +226,7 @@ impl PostgresSource {
     /// Takes every message that was read; says how many rows it gave.
     fn drain(&mut self, out: &mut dyn Capture, words: &mut Words) -> Result<u64, Broken> {
         let Some(streaming) = self.streaming.as_mut() else { return Ok(0) };
-        let mut given = 0;
+        let (mut given, mut asked) = (0, false);
         while given < POLL_ROWS_MAX {
             let Some((tag, range)) = streaming.session.socket.next_message()? else { break };
             let body = streaming.session.socket.bytes(&range);
@@ -244,11 +239,16 @@ impl PostgresSource {
                         words.hear(place);
                     }
                     if asks {
-                        self.asked = true;
                         streaming.say(self.flow.complete, self.confirmed, false)?;
+                        asked = true;
                     }
                 }
             }
+        }
+        if asked {
+            // A server that shuts down ends ordinary sessions first, and then waits until this one has acknowledged everything,
+            // which may be long: it is let go instead.
+            self.ordinary.query("SELECT 1")?;
         }
         Ok(given)
     }
@@ -282,23 +282,18 @@ impl PostgresSource {
         lsn(&text).ok_or(Fault::Protocol("the log's end is no place"))
     }
 
-    fn kept_or_delivered(&self) -> At {
+    /// What an idle source says of itself: its last commit, or, once much of the log that is not ours has gone by, the end of that.
+    fn idle_at(&self) -> At {
+        let ours = self.confirmed.max(self.flow.delivered);
+        if self.flow.complete.saturating_sub(ours) >= IDLE_BYTES_MAX {
+            return self.reached();
+        }
         place(self.confirmed).max(end_of(self.flow.delivered))
     }
 
-    /// Lets the slot go on over what is not ours, when everything of ours is acknowledged.
-    fn let_go(&mut self) -> Result<(), Fault> {
-        let complete = self.flow.complete;
-        let done =
-            self.flow.is_between() && self.flow.delivered < self.confirmed && complete > self.confirmed;
-        if done && (self.asked || complete - self.confirmed >= IDLE_BYTES_MAX) {
-            self.asked = false;
-            self.confirmed = complete;
-            if let Some(streaming) = &self.streaming {
-                streaming.say(complete, complete, false)?;
-            }
-        }
-        Ok(())
+    /// Everything up to here was delivered or is not ours: what a slot may let go of, so that idle tables hold no log back.
+    fn reached(&self) -> At {
+        place(self.confirmed.max(self.flow.complete)).max(end_of(self.flow.delivered))
     }
 
     /// Reads the stream ahead until it is at or beyond a commit; begins it anew afterwards.
@@ -413,7 +408,7 @@ impl Source for PostgresSource {
     fn newest(&mut self) -> Result<At, SourceError> {
         self.check_claim()?;
         let end = self.log_end().map_err(|fault| self.broken(&fault))?;
-        Ok(place(end).max(self.kept_or_delivered()))
+        Ok(place(end).max(self.reached()))
     }
 
     fn recognises(&mut self, at: At, token: &Token) -> Result<Recognised, SourceError> {
@@ -461,17 +456,22 @@ impl Source for PostgresSource {
         self.check_claim()?;
         let refused = |what: &str| Err(SourceError::NotDelivered { through, what: what.to_owned() });
         let reached = if through.ordinal == u64::MAX {
-            if end_of(through.commit) > self.kept_or_delivered() {
+            if end_of(through.commit) > self.reached() {
                 return refused("the transaction was not delivered whole");
             }
             through.commit
         } else {
-            if end_of(through.commit) > self.kept_or_delivered() && through.commit > self.flow.begun() {
+            if end_of(through.commit) > self.reached() && through.commit > self.flow.begun() {
                 return refused("no transaction of that place was delivered");
             }
             through.commit.saturating_sub(1)
         };
-        let boundary = self.flow.boundary(reached);
+        let boundary = if reached >= self.flow.delivered {
+            // What lies behind the last commit of ours holds nothing of ours, as far as the server has decoded.
+            reached.min(self.flow.delivered.max(self.flow.complete.saturating_sub(1)))
+        } else {
+            self.flow.boundary(reached)
+        };
         if boundary >= self.confirmed {
             self.confirmed = boundary + 1;
             self.flow.forget_before(boundary);
@@ -481,8 +481,7 @@ impl Source for PostgresSource {
             };
             told.map_err(|fault| self.broken(&fault))?;
         }
-        // The server waits for a word: it may want to stop.
-        if self.asked { self.let_go().map_err(|fault| self.broken(&fault)) } else { Ok(()) }
+        Ok(())
     }
 }
 

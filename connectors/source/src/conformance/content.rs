@@ -187,10 +187,11 @@ pub fn a_large_transaction_comes_in_bounded_polls(bench: &impl Bench) {
 pub fn an_idle_source_says_how_far_it_is_complete(bench: &impl Bench) {
     let mut source = bench.claim().expect("a claim");
     let mut recorder = Recorder::default();
-    assert_eq!(read(&mut source, &mut recorder), source.acknowledged());
+    // An engine whose log holds other things too may be further than its newest commit here.
+    assert!(read(&mut source, &mut recorder) >= source.acknowledged());
     bench.writer().commit(&[insert_person(1)]);
     let at = read(&mut source, &mut recorder);
-    assert_eq!(at, recorder.taken[0].transaction.end());
+    assert!(at >= recorder.taken[0].transaction.end());
     let newest = source.newest().expect("the newest commit");
     assert!(newest >= at);
     bench.writer().commit(&[insert_person(2)]);
