@@ -25,6 +25,7 @@ mod kills;
 mod large;
 mod liar;
 mod owners;
+mod postgres;
 #[allow(dead_code, unreachable_pub, reason = "the harness has hands that only other tests need")]
 #[path = "../process.rs"]
 mod process;

@@ -3,7 +3,7 @@
 use crate::bench::{Register, claimant};
 use connectors_postgres::{PostgresSource, Server, create};
 use connectors_source::conformance::{Recorder, read};
-use connectors_source::{Source, SourceError};
+use connectors_source::{Recognised, Source, SourceError};
 
 fn register() -> Register {
     Register::of("CREATE TABLE t (id int PRIMARY KEY, a text)", &["id", "a"], &["id"])
@@ -78,4 +78,28 @@ fn a_database_that_does_not_exist_and_a_port_that_does_not_answer_are_told_apart
     let server = Server { port: 1, ..register.server.clone() };
     let error = PostgresSource::claim(&server, &register.tables, &claimant()).unwrap_err();
     assert_eq!(error.code(), "CAP001", "{error}");
+}
+
+#[test]
+fn the_place_of_a_snapshot_is_not_taken_for_a_commit_that_vanished() {
+    let register = register();
+    let mut application = register.application();
+    application.run("INSERT INTO t VALUES (1, 'x')");
+    let mut source = register.claim().unwrap();
+    let mut snapshot = connectors_source::conformance::Snapshot::default();
+    source.snapshot(&[0], &mut snapshot).unwrap();
+    let (at, token) = (snapshot.as_of.unwrap(), snapshot.token.clone().unwrap());
+    drop(source);
+    application.run("INSERT INTO t VALUES (2, 'y')");
+    // Killed before anything was acknowledged: the slot stands before the snapshot's place.
+    let mut source = register.claim().unwrap();
+    assert!(source.acknowledged() < at);
+    assert_eq!(source.recognises(at, &token).unwrap(), Recognised::Same);
+    let mut recorder = Recorder::default();
+    read(&mut source, &mut recorder);
+    let commit = recorder.taken[0].transaction.end();
+    drop(source);
+    let mut source = register.claim().unwrap();
+    assert_eq!(source.recognises(commit, &recorder.taken[0].token).unwrap(), Recognised::Same);
+    assert_eq!(source.recognises(commit, &recorder.taken[1].token).unwrap(), Recognised::Different);
 }

@@ -120,6 +120,8 @@ impl Capture for Recorder {
 pub struct Snapshot {
     /// Its place.
     pub as_of: Option<At>,
+    /// The engine's name of the place.
+    pub token: Option<Token>,
     /// Its rows, each with its table.
     pub rows: Vec<(usize, Row)>,
     /// After how many rows it asks to stop.
@@ -127,7 +129,8 @@ pub struct Snapshot {
 }
 
 impl SnapshotRows for Snapshot {
-    fn begin(&mut self, as_of: At, _token: &Token) -> Result<(), Stop> {
+    fn begin(&mut self, as_of: At, token: &Token) -> Result<(), Stop> {
+        self.token = Some(token.clone());
         assert!(self.as_of.replace(as_of).is_none(), "a snapshot begins twice");
         Ok(())
     }
