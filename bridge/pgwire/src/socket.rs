@@ -250,6 +250,8 @@ impl Socket {
         let mut total = 0;
         while let Some(room) = self.inbox.get_mut(self.filled.end..).filter(|room| !room.is_empty()) {
             match self.stream.read(room) {
+                // What the server said before it closed is read first: it may say why.
+                Ok(0) if total > 0 => break,
                 Ok(0) => return Err(Fault::Lost("the server closed the connection".to_owned())),
                 Ok(read) => {
                     self.filled.end += read;
