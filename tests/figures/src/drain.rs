@@ -1,7 +1,8 @@
 //! A backlog is drained: by `pg_recvlogical`, by a reader that only receives, by a connector.
 //!
-//! The clock of each begins when its slot is in use, and ends with the last row: received, appended to the log after Kafka
-//! had acknowledged it, or delivered.
+//! The clock of a reader begins when its slot is in use, a connector's when its start sequence is done and it reads on: until
+//! then the server is held back. It ends with the last row: received, appended to the log after Kafka had acknowledged it,
+//! or delivered. What the start sequence took is told apart.
 
 use crate::backlog::End;
 use crate::compare::{Rows, Spoil, compare, lines, spoiled};
@@ -133,6 +134,15 @@ impl Bench<'_> {
         Ok(measured)
     }
 
+    /// Waits until a connector has read its streams back and fenced them.
+    fn started(&self, connector: &mut Process) -> Result<Instant> {
+        connector.until("its start sequence is done", LOOK / 10, || {
+            let starts = metric(&self.province.connector_metrics(), "govbridge_publish_starts_total");
+            Ok((starts == 0).then_some(0))
+        })?;
+        Ok(Instant::now())
+    }
+
     /// A connector into Kafka, with nobody beside it.
     pub(crate) fn to_kafka(&self, line: &Line, end: &End) -> Result<Measured> {
         let witnesses = self.province.witnesses()?;
@@ -141,12 +151,14 @@ impl Bench<'_> {
         let before = topic.bytes;
         let mut walsender = Walsender::of(self.servers.port, &line.slot())?;
         let mut connector = self.province.connector(line)?;
-        let began = walsender.begins(&mut connector)?;
+        let claimed = walsender.begins(&mut connector)?;
+        let began = self.started(&mut connector)?;
         connector.until("all rows are in its log", LOOK, || {
             walsender.look();
             Ok(self.not_appended(&self.province.connector_metrics()))
         })?;
         let mut measured = self.measured(line.kind, began);
+        measured.start_seconds = Some(began.duration_since(claimed).as_secs_f64());
         measured.processes = vec![Cost::of("connector", connector.used()?), walsender.cost()];
         for witness in &witnesses {
             measured.processes.push(Cost::of(&witness.name, witness.used()?));
@@ -183,7 +195,8 @@ impl Bench<'_> {
         let before = topic.bytes;
         let mut walsender = Walsender::of(self.servers.port, &line.slot())?;
         let mut connector = self.province.connector(line)?;
-        let began = walsender.begins(&mut connector)?;
+        let claimed = walsender.begins(&mut connector)?;
+        let began = self.started(&mut connector)?;
         subscriber.until("all rows are delivered", LOOK, || {
             walsender.look();
             if connector.has_ended()? {
@@ -193,6 +206,7 @@ impl Bench<'_> {
             Ok((rows < self.rows).then_some(rows))
         })?;
         let mut measured = self.measured(line.kind, began);
+        measured.start_seconds = Some(began.duration_since(claimed).as_secs_f64());
         measured.processes = vec![
             Cost::of("connector", connector.used()?),
             Cost::of("subscriber", subscriber.used()?),

@@ -28,6 +28,8 @@ pub(crate) struct Measured {
     round: u32,
     rows: u64,
     seconds: f64,
+    /// Of a connector's start sequence, before the clock.
+    pub(crate) start_seconds: Option<f64>,
     pub(crate) rows_per_second: f64,
     pub(crate) processes: Vec<Cost>,
     /// What the broker's files grew by.
@@ -49,6 +51,7 @@ impl Measured {
             round: 1,
             rows,
             seconds,
+            start_seconds: None,
             rows_per_second: real(rows) / seconds,
             processes: Vec::new(),
             kafka_bytes: None,
@@ -194,8 +197,15 @@ impl Report {
     /// The report for people.
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
-            "\n{} rows\n\n{:<16}{:>6}{:>10}{:>9}{:>10}  {}\n",
-            self.rows, "line", "round", "rows/s", "seconds", "B/row", "CPU s per million rows, peak memory"
+            "\n{} rows\n\n{:<16}{:>6}{:>10}{:>9}{:>8}{:>8}  {}\n",
+            self.rows,
+            "line",
+            "round",
+            "rows/s",
+            "seconds",
+            "start",
+            "B/row",
+            "CPU s per million rows, peak memory"
         );
         for measured in &self.lines {
             let bytes = measured.bytes_per_row().map_or("-".to_owned(), |bytes| format!("{bytes:.1}"));
@@ -207,11 +217,12 @@ impl Report {
                     format!("{} {cpu:.2} s {:.0} MiB", cost.process, cost.peak_mib)
                 })
                 .collect();
+            let start = measured.start_seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.2}"));
             let Measured { line, round, rows_per_second, seconds, .. } = measured;
             // Writing into a text does not fail.
             let _ = writeln!(
                 text,
-                "{line:<16}{round:>6}{rows_per_second:>10.0}{seconds:>9.2}{bytes:>10}  {}{}",
+                "{line:<16}{round:>6}{rows_per_second:>10.0}{seconds:>9.2}{start:>8}{bytes:>8}  {}{}",
                 costs.join(", "),
                 measured.compared.map(|how| format!("; rows compared: {how}")).unwrap_or_default()
             );
