@@ -276,6 +276,10 @@ impl Province {
             self.subscriber_port.number()
         );
         put(&folder.join("subscriber.toml"), &text)?;
+        if sink.starts_with("[sink.postgres]") {
+            let config = format!("audit-{}/subscriber.toml", line.name);
+            self.govbridge(&["subscriber", "--config", &config, "--create"])?;
+        }
         Ok(folder.join("rows.jsonl"))
     }
 

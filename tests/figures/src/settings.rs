@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 /// The lines that can be measured, in the order in which they are.
 const LINES: [&str; 9] =
-    ["recvlogical", "null", "kafka", "again", "lines", "tables", "debezium", "one", "latency"];
+    ["recvlogical", "null", "debezium", "kafka", "again", "lines", "tables", "one", "latency"];
 
 /// The lines of `make bench`.
-const PLAIN: &str = "recvlogical,null,kafka,lines,one,latency";
+const PLAIN: &str = "recvlogical,null,kafka,lines,tables,one,latency";
 /// Those of `make bench-peers`: Debezium, and the same line a second time.
-const PEERS: &str = "recvlogical,null,kafka,again,lines,debezium,one,latency";
+const PEERS: &str = "recvlogical,null,debezium,kafka,again,lines,tables,one,latency";
 
 /// A run.
 #[derive(Debug)]

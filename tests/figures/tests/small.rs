@@ -31,7 +31,7 @@ fn figures(binary: &Path, folder: &Path, lines: &str, spoil: &str) -> Output {
 #[test]
 fn two_thousand_rows_compare_equal_and_a_dropped_one_ends_the_run_with_1() {
     let (binary, folder) = (govbridge(), repository().join("target/bench-small"));
-    let good = figures(&binary, &folder, "null,kafka,lines,one,latency", "");
+    let good = figures(&binary, &folder, "null,kafka,lines,tables,one,latency", "");
     let said = String::from_utf8_lossy(&good.stderr).into_owned();
     assert!(good.status.success(), "{said}");
     let report = std::fs::read_to_string(folder.join("bench.json")).unwrap();
@@ -43,7 +43,13 @@ fn two_thousand_rows_compare_equal_and_a_dropped_one_ends_the_run_with_1() {
         .collect();
     assert_eq!(
         compared,
-        [("null reader", "-"), ("kafka", "counted"), ("lines", "row by row"), ("one", "row by row")]
+        [
+            ("null reader", "-"),
+            ("kafka", "counted"),
+            ("lines", "row by row"),
+            ("tables", "row by row"),
+            ("one", "row by row")
+        ]
     );
     assert!(
         lines.iter().all(|line| line["rows"] == 2000 && line["processes"][0]["peak_mib"] != 0.0),
