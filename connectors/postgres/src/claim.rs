@@ -22,6 +22,8 @@ const LOCK_CLASS: i32 = 0x6762_7267;
 const ENDING: Duration = Duration::from_secs(2);
 /// How long a slot may stay active after its reader is gone.
 const SLOT_ENDING: Duration = Duration::from_secs(20);
+/// The least and the most that a server may be silent after it was asked.
+const SILENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// How often at most the server hears from us while nothing else is said.
 const PULSE_MAX: Duration = Duration::from_secs(10);
 
@@ -152,7 +154,13 @@ fn is_locked(session: &mut Session, slot: &str) -> Result<bool, Fault> {
 }
 
 /// Opens the session that holds the lock. A holder that is ending is waited for; one that hangs is ended by `take_over`.
-pub(crate) fn lock(server: &Server, who: &Claimant, take_over: bool) -> Result<Session, SourceError> {
+/// `gone` is a session of our own that does not answer: the server may not know it yet.
+pub(crate) fn lock(
+    server: &Server,
+    who: &Claimant,
+    take_over: bool,
+    gone: Option<i32>,
+) -> Result<Session, SourceError> {
     let mut session = Session::open(&server.session(), false, &who.name()).map_err(|f| unavailable(&f))?;
     let until = Instant::now() + if take_over { ANSWER } else { ENDING };
     loop {
@@ -160,7 +168,9 @@ pub(crate) fn lock(server: &Server, who: &Claimant, take_over: bool) -> Result<S
             return Ok(session);
         }
         let holder = lock_holder(&mut session, &server.slot).map_err(|f| unavailable(&f))?;
-        if let (true, Some((pid, _))) = (take_over, &holder) {
+        if let Some((pid, _)) = &holder
+            && (take_over || gone.is_some_and(|gone| *pid == gone.to_string()))
+        {
             terminate(&mut session, pid).map_err(|f| unavailable(&f))?;
         }
         if Instant::now() > until {
@@ -195,6 +205,8 @@ pub(crate) fn unlock(session: &mut Session, slot: &str) {
 #[derive(Debug)]
 pub(crate) struct Streaming {
     pub(crate) session: Session,
+    /// How long the server may be silent: as long as it waits for us.
+    pub(crate) patience: Duration,
     pulse: Pulse,
 }
 
@@ -246,9 +258,11 @@ impl Streaming {
             }
         }
         let timeout = timeout.first().and_then(|r| r.first().cloned().flatten());
-        let every = pulse_every(timeout.as_deref().unwrap_or("0"));
+        let timeout = timeout_of(timeout.as_deref().unwrap_or("0"));
+        let every = pulse_every(timeout);
         let pulse = Pulse::start(session.socket.pen().clone(), every, confirmed, who.since);
-        Ok((Streaming { session, pulse }, incarnation))
+        let patience = if timeout.is_zero() { SILENCE.1 } else { timeout.clamp(SILENCE.0, SILENCE.1) };
+        Ok((Streaming { session, patience, pulse }, incarnation))
     }
 
     /// Says how far everything was received and is done, and whether the server should answer.
@@ -295,17 +309,21 @@ fn identify(session: &mut Session, server: &Server) -> Result<Incarnation, Fault
     })
 }
 
-/// A third of the server's patience, which is `0` (for ever) or a number with a unit.
-fn pulse_every(timeout: &str) -> Duration {
+/// The server's patience, which is `0` (for ever) or a number with a unit.
+fn timeout_of(timeout: &str) -> Duration {
     let digits = timeout.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = timeout.split_at(digits);
     let number: u64 = number.parse().unwrap_or(0);
-    let patience = match unit {
+    match unit {
         "ms" | "" => Duration::from_millis(number),
         "s" => Duration::from_secs(number),
         "min" => Duration::from_secs(number.saturating_mul(60)),
         _ => Duration::from_secs(number.saturating_mul(3600)),
-    };
+    }
+}
+
+/// A third of the server's patience.
+fn pulse_every(patience: Duration) -> Duration {
     if patience.is_zero() { PULSE_MAX } else { (patience / 3).min(PULSE_MAX) }
 }
 
@@ -393,10 +411,10 @@ mod tests {
 
     #[test]
     fn the_pulse_is_a_third_of_the_servers_patience() {
-        assert_eq!(pulse_every("1min"), Duration::from_secs(10));
-        assert_eq!(pulse_every("6s"), Duration::from_secs(2));
-        assert_eq!(pulse_every("1500ms"), Duration::from_millis(500));
-        assert_eq!(pulse_every("0"), Duration::from_secs(10));
+        assert_eq!(pulse_every(timeout_of("1min")), Duration::from_secs(10));
+        assert_eq!(pulse_every(timeout_of("6s")), Duration::from_secs(2));
+        assert_eq!(pulse_every(timeout_of("1500ms")), Duration::from_millis(500));
+        assert_eq!(pulse_every(timeout_of("0")), Duration::from_secs(10));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How far the server's log may run on while nothing of it is ours, before this is said.
 const IDLE_BYTES_MAX: u64 = 1 << 20;
+/// How long our own session may take to show that it is alive, before another takes its place.
+const OWN_ANSWER: Duration = Duration::from_secs(5);
 /// How long the server may take to say how far it is.
 const WORD: Duration = Duration::from_secs(60);
 /// As many equal words in a row say that a server has decoded all it can, even where its log ends inside a record.
@@ -34,6 +36,8 @@ pub struct PostgresSource {
     confirmed: u64,
     /// Our own questions that it has not answered.
     unanswered: u32,
+    /// When the server was heard last, and when it was asked since.
+    heard: (Instant, Option<Instant>),
     /// Another connector took the slot over.
     lost: bool,
 }
@@ -72,7 +76,7 @@ impl PostgresSource {
         who: &Claimant,
         take_over: bool,
     ) -> Result<PostgresSource, SourceError> {
-        let mut ordinary = lock(server, who, take_over)?;
+        let mut ordinary = lock(server, who, take_over, None)?;
         let prepared = prepared(&mut ordinary, server, tables)?;
         let confirmed = kept(&mut ordinary, server)?;
         let binary = prepared.binary;
@@ -87,6 +91,7 @@ impl PostgresSource {
             flow: Flow::new(tables.to_vec(), prepared.installed, confirmed),
             confirmed,
             unanswered: 0,
+            heard: (Instant::now(), None),
             lost: false,
         })
     }
@@ -135,8 +140,9 @@ impl PostgresSource {
             return Err(SourceError::ClaimLost);
         }
         self.streaming = None;
-        if self.ordinary.query("SELECT 1").is_err() {
-            self.ordinary = lock(&self.server, &self.who, false).map_err(|error| match error {
+        if self.ordinary.query_within("SELECT 1", OWN_ANSWER).is_err() {
+            let gone = Some(self.ordinary.pid);
+            self.ordinary = lock(&self.server, &self.who, false, gone).map_err(|error| match error {
                 SourceError::Claimed { .. } => SourceError::ClaimLost,
                 error => error,
             })?;
@@ -161,6 +167,7 @@ impl PostgresSource {
         self.flow.installed = prepared.installed;
         self.flow.begin_again();
         self.unanswered = 0;
+        self.heard = (Instant::now(), None);
         self.streaming = Some(streaming);
         Ok(())
     }
@@ -207,8 +214,10 @@ impl PostgresSource {
                 return Err(Fault::Protocol("no stream").into());
             };
             if end.is_none() && streaming.session.socket.fill(left)? {
+                self.heard = (Instant::now(), None);
                 continue;
             }
+            self.mind_silence()?;
             if !wait.is_zero() {
                 if Instant::now() < until {
                     continue;
@@ -220,6 +229,23 @@ impl PostgresSource {
                 return Ok(Polled::Idle { at: self.idle_at() });
             }
             self.ask(&mut end, &mut words)?;
+        }
+    }
+
+    /// A connection that is gone without a word looks like an idle one: the server is asked, and must answer.
+    fn mind_silence(&mut self) -> Result<(), Fault> {
+        let Some(streaming) = &self.streaming else { return Ok(()) };
+        let (heard, asked) = self.heard;
+        match asked {
+            Some(asked) if asked.elapsed() >= streaming.patience => {
+                Err(Fault::Lost("the server is silent, though it was asked".to_owned()))
+            }
+            None if heard.elapsed() >= streaming.patience / 2 => {
+                self.heard.1 = Some(Instant::now());
+                self.unanswered = self.unanswered.saturating_add(1);
+                streaming.say(self.flow.complete, self.confirmed, true)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -14,5 +14,6 @@ mod claims;
 mod conformance;
 mod creation;
 mod drift;
+mod silence;
 mod stream;
 mod values;
