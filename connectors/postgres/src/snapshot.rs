@@ -67,6 +67,8 @@ fn read_all(source: &mut PostgresSource, tables: &[usize], out: &mut dyn Snapsho
     let mut exporter = Session::open(&source.server.session(), true, &name)?;
     let (as_of, exported) = export(&mut exporter, &source.server.slot)?;
     let mut session = Session::open(&source.server.session(), false, &name)?;
+    // A policy that would hide rows is an error then, whenever it was made.
+    session.query("SET row_security = off")?;
     session.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
     session.query(&format!("SET TRANSACTION SNAPSHOT {}", literal(&exported)))?;
     // The snapshot is held by the transaction now; the temporary slot would hold log back.
@@ -110,6 +112,15 @@ fn read_table(
     };
     let found = catalog::find(session, &table.name)?.ok_or_else(|| drifted("it is gone".to_owned()))?;
     source.accepts(&found.shape(&table.name))?;
+    if found.hides_rows {
+        return Err(Ended::Failed(SourceError::Unsuitable {
+            what: format!(
+                "row-level security hides rows of table {} from the role: a snapshot would lack what the stream has",
+                table.name
+            ),
+            remedy: "give the role BYPASSRLS, or do not share the table".to_owned(),
+        }));
+    }
     let mut columns = Vec::new();
     for name in &table.columns {
         let column = found.column(name).ok_or_else(|| drifted(format!("column {name} is gone")))?;

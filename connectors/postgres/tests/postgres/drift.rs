@@ -1,9 +1,9 @@
 //! Tables that change while they are captured.
 
-use crate::bench::{Register, words};
+use crate::bench::{Register, claimant, words};
 use bridge_event::At;
-use connectors_postgres::create;
-use connectors_source::conformance::{Recorder, read};
+use connectors_postgres::{PostgresSource, create};
+use connectors_source::conformance::{Recorder, Snapshot, read};
 use connectors_source::{Source, SourceError};
 use std::time::Duration;
 
@@ -108,4 +108,43 @@ fn a_publication_that_lost_a_table_is_refused() {
     register.claim().unwrap();
     register.application().run("ALTER PUBLICATION govbridge SET (publish = 'insert')");
     assert_eq!(register.claim().unwrap_err().code(), "CAP004");
+}
+
+/// F10: the stream has every row, so a snapshot that lacks some would be another table.
+#[test]
+fn row_level_security_that_came_after_creation_halts_the_snapshot() {
+    let register = register();
+    let mut application = register.application();
+    let role = format!("r_{}", register.server.database);
+    application.run(&format!("CREATE ROLE {role} LOGIN REPLICATION; GRANT SELECT ON t TO {role}"));
+    application.run("INSERT INTO t VALUES (1, 'x', 1), (2, 'y', 2)");
+    application.run("ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (id = 1)");
+    let server = connectors_postgres::Server { user: role.clone(), ..register.server.clone() };
+    let claim = || PostgresSource::claim(&server, &register.tables, &claimant()).unwrap();
+    let mut snapshot = Snapshot::default();
+    let error = claim().snapshot(&[0], &mut snapshot).unwrap_err();
+    assert_eq!(error.code(), "CAP005", "{error}");
+    assert!(error.to_string().contains("row-level security"), "{error}");
+    assert_eq!(snapshot.rows.len(), 0);
+    application.run(&format!("ALTER ROLE {role} BYPASSRLS"));
+    let mut snapshot = Snapshot::default();
+    claim().snapshot(&[0], &mut snapshot).unwrap();
+    assert_eq!(snapshot.rows.len(), 2);
+    application.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+/// P5, F14: a table that was dropped and made again has another history, and its publication does not hold it.
+#[test]
+fn a_table_that_was_dropped_and_made_again_halts() {
+    let register = register();
+    let mut application = register.application();
+    application.run("INSERT INTO t VALUES (1, 'x', 1)");
+    let mut source = register.claim().unwrap();
+    let mut recorder = Recorder::default();
+    read(&mut source, &mut recorder);
+    drop(source);
+    application.run("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, a varchar(10), b int)");
+    application.run("INSERT INTO t VALUES (2, 'y', 1)");
+    let error = register.claim().unwrap_err();
+    assert!(matches!(error, SourceError::NotCreated { .. }), "{error}");
 }

@@ -104,8 +104,23 @@ const CASES: &[Case] = &[
 
 /// Types whose text form alone is understood: one such column makes the whole stream text.
 const TEXT_CASES: &[Case] = &[
-    ("interval", &[("1 year 2 mons -3 days 04:05:06.789", "'P1Y2M-3DT4H5M6.789S'")]),
-    ("integer[]", &[("{1,NULL,3}", "'{1,NULL,3}'"), ("[0:1]={7,8}", "'[0:1]={7,8}'"), ("{}", "'{}'")]),
+    (
+        "interval",
+        &[
+            ("1 year 2 mons -3 days 04:05:06.789", "'P1Y2M-3DT4H5M6.789S'"),
+            ("-1 day +02:03:04", "'P-1DT2H3M4S'"),
+            ("0", "'PT0S'"),
+        ],
+    ),
+    (
+        "integer[]",
+        &[
+            ("{1,NULL,3}", "'{1,NULL,3}'"),
+            ("[0:1]={7,8}", "'[0:1]={7,8}'"),
+            ("{}", "'{}'"),
+            ("[2:2][0:1][5:5]={{{1},{NULL}}}", "'[2:2][0:1][5:5]={{{1},{NULL}}}'"),
+        ],
+    ),
     ("text[]", &[("{{\"a,b\",\"\"},{NULL,\"null\"}}", "'{{\"a,b\",\"\"},{NULL,\"null\"}}'")]),
     ("numeric(6,1)[][]", &[("{{{1,2}},{{3,NaN}}}", "'{{{1.0,2.0}},{{3.0,NaN}}}'")]),
     ("mood[]", &[("{好,差}", "'{好,差}'")]),
@@ -123,11 +138,24 @@ const TEXT_CASES: &[Case] = &[
     ("tsvector", &[("a fat cat", "'a' 'cat' 'fat'")]),
     ("xml", &[("<a/>", "'<a/>'")]),
     ("pair", &[("(1,\"a b\")", "'(1,\"a b\")'")]),
+    ("date[]", &[("{infinity,-infinity,\"0044-03-15 BC\"}", "'{infinity,-infinity,\"0044-03-15 BC\"}'")]),
+    ("float8[]", &[("{NaN,-Infinity,-0,0.1}", "'{NaN,-Infinity,-0,0.1}'")]),
+    ("bytea[]", &[("{\"\\\\x00ff\",NULL}", "'{\"\\\\x00ff\",NULL}'")]),
+    ("amount[]", &[("{1,NULL}", "'{1.00,NULL}'")]),
+    ("scores", &[("{1,NULL}", "'{1,NULL}'")]),
+    ("int4multirange", &[("{[1,3),[5,7)}", "'{[1,3),[5,7)}'")]),
+    ("daterange", &[("[2026-01-01,infinity)", "'[2026-01-01,infinity)'")]),
+    ("numrange", &[("(,1.50]", "'(,1.50]'")]),
+    ("macaddr8", &[("08:00:2b:01:02:03:04:05", "'08:00:2b:01:02:03:04:05'")]),
+    ("circle", &[("<(1,2),3>", "'<(1,2),3>'")]),
+    ("jsonpath", &[("$.a[*]", "'$.\"a\"[*]'")]),
+    ("pg_lsn", &[("16/B374D848", "'16/B374D848'")]),
     ("regclass", &[("pg_class", "'pg_class'")]),
 ];
 
 const TYPES: &str = "CREATE TYPE mood AS ENUM ('好', '差'); CREATE TYPE pair AS (a int, b text);
-    CREATE DOMAIN amount AS numeric(8,2); CREATE DOMAIN nested AS amount CHECK (VALUE > 0);";
+    CREATE DOMAIN amount AS numeric(8,2); CREATE DOMAIN scores AS int[];
+    CREATE DOMAIN nested AS amount CHECK (VALUE > 0);";
 
 /// The database's own settings, which must not be seen.
 const SETTINGS: &str =
