@@ -54,6 +54,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("rusqlite", &["connectors-sqlite", "deploy-demo", "tests"]),
     ("axum", &["bridge-ledger", "bridge-pipeline", "bridge-subscriber"]),
     ("ureq", &["bridge-ledger", "tests", "deploy-demo"]),
+    ("openssl", &["bridge-pgwire"]),
     ("config", &["bridge-cli"]),
     ("clap", &["bridge-cli", "deploy-demo"]),
     ("moka", &["bridge-subscriber"]),

@@ -1,5 +1,6 @@
 //! Where a database is, and who asks; names and texts as SQL writes them.
 
+use crate::tls::Tls;
 use zeroize::Zeroizing;
 
 /// A database, and the role that opens sessions with it.
@@ -15,6 +16,8 @@ pub struct Server {
     pub user: String,
     /// Its password, where the server asks for one (SCRAM-SHA-256).
     pub password: Option<Zeroizing<String>>,
+    /// How the session is encrypted.
+    pub tls: Tls,
 }
 
 impl std::fmt::Debug for Server {
@@ -24,6 +27,7 @@ impl std::fmt::Debug for Server {
             .field("port", &self.port)
             .field("database", &self.database)
             .field("user", &self.user)
+            .field("tls", &self.tls.mode)
             .finish_non_exhaustive()
     }
 }

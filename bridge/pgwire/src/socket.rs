@@ -5,6 +5,7 @@
 
 use crate::low_water;
 use crate::server::Server;
+use crate::tls::{Encrypted, SslMode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -61,6 +62,8 @@ fn lost(error: &std::io::Error) -> Fault {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// What is said, and the socket to wait on.
+    Tls(Encrypted, TcpStream),
 }
 
 impl Stream {
@@ -68,7 +71,12 @@ impl Stream {
         let failed = |error: std::io::Error| {
             Fault::Lost(format!("{} port {} does not answer: {error}", server.host, server.port))
         };
+        let plain = server.tls.mode == SslMode::Disable;
         if server.host.starts_with('/') {
+            if !plain {
+                let message = "a Unix socket has no TLS: leave sslmode out".to_owned();
+                return Err(Fault::Refused { code: "28000".to_owned(), message });
+            }
             let path = format!("{}/.s.PGSQL.{}", server.host, server.port);
             return UnixStream::connect(path).map(Stream::Unix).map_err(failed);
         }
@@ -77,7 +85,13 @@ impl Stream {
             match TcpStream::connect_timeout(&address, PATIENCE) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(failed)?;
-                    return Ok(Stream::Tcp(stream));
+                    if plain {
+                        return Ok(Stream::Tcp(stream));
+                    }
+                    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+                    stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+                    let socket = stream.try_clone().map_err(failed)?;
+                    return Ok(Stream::Tls(Encrypted::begin(server, stream)?, socket));
                 }
                 Err(error) => last = error,
             }
@@ -89,6 +103,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.set_nonblocking(true),
             Stream::Unix(stream) => stream.set_nonblocking(true),
+            Stream::Tls(stream, _) => stream.set_nonblocking(),
         }
     }
 
@@ -96,6 +111,7 @@ impl Stream {
         Ok(match self {
             Stream::Tcp(stream) => Stream::Tcp(stream.try_clone()?),
             Stream::Unix(stream) => Stream::Unix(stream.try_clone()?),
+            Stream::Tls(stream, socket) => Stream::Tls(stream.clone(), socket.try_clone()?),
         })
     }
 
@@ -103,6 +119,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.read(into),
             Stream::Unix(stream) => stream.read(into),
+            Stream::Tls(stream, _) => stream.read(into),
         }
     }
 
@@ -110,10 +127,17 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
+            Stream::Tls(stream, _) => stream.write(bytes),
         }
     }
 
     fn wait(&self, flags: PollFlags, wait: Duration) -> Result<(), Fault> {
+        if let Stream::Tls(stream, _) = self
+            && flags.contains(PollFlags::IN)
+            && stream.has_waiting()
+        {
+            return Ok(());
+        }
         let timeout = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(wait.subsec_nanos()),
@@ -130,6 +154,7 @@ impl AsFd for Stream {
         match self {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tls(_, socket) => socket.as_fd(),
         }
     }
 }
@@ -240,7 +265,8 @@ impl Socket {
     }
 
     fn wake_at(&mut self, bytes: usize) {
-        if self.low_water != bytes {
+        // What TLS has read already the kernel does not count.
+        if self.low_water != bytes && !matches!(self.stream, Stream::Tls(..)) {
             low_water::set(self.stream.as_fd(), i32::try_from(bytes).unwrap_or(1));
             self.low_water = bytes;
         }

@@ -25,10 +25,10 @@ mod application;
 #[cfg(test)]
 mod real;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bridge_envelope::Notice;
-use bridge_pgwire::{Server, Session, literal, quoted};
+use bridge_pgwire::{Server, Session, SslMode, Tls, literal, quoted};
 use bridge_suite::sha256;
 use zeroize::Zeroizing;
 
@@ -49,6 +49,9 @@ const TABLES: &str = "govbridge_tables";
 /// GAPs and RETRACTs.
 const NOTICES: &str = "govbridge_notices";
 
+/// How long the server may take to notice that the holder of the lock was killed.
+const LET_GO: Duration = Duration::from_secs(5);
+
 /// How long a statement over a whole group or a whole table may take.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -62,9 +65,13 @@ struct Table {
     steps: Vec<Step>,
     /// The generation that gathers; `None` when none was begun here.
     gathers: Option<u64>,
+    /// What stands of that in the sink.
+    noted: Option<u64>,
     segments: Vec<Segment>,
     /// Whether the session's own table for a group has the layout of now.
     has_group: bool,
+    /// Whether it has lines of this transaction.
+    used: bool,
 }
 
 /// A notice on its way.
@@ -107,6 +114,11 @@ fn server(settings: &Postgres) -> Server {
         database: settings.database.clone(),
         user: settings.user.clone(),
         password: settings.password.0.clone(),
+        tls: Tls {
+            mode: settings.sslmode.unwrap_or_else(|| SslMode::of_host(&settings.host)),
+            root: settings.sslrootcert.clone(),
+            own: settings.sslcert.clone().map(|own| (own.clone(), settings.sslkey.clone().unwrap_or(own))),
+        },
     }
 }
 
@@ -253,9 +265,16 @@ impl Table {
 fn lock(session: &mut Session, schema: &str, who: &str) -> Result<(), SinkError> {
     let digest = sha256(&[b"govbridge sink ", schema.as_bytes()]);
     let number = digest.0.first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes));
-    let locked = session.query(&format!("SELECT pg_try_advisory_lock({number})"))?;
-    if one(&locked).as_deref() == Some("t") {
-        return Ok(());
+    let until = Instant::now() + LET_GO;
+    loop {
+        let locked = session.query(&format!("SELECT pg_try_advisory_lock({number})"))?;
+        if one(&locked).as_deref() == Some("t") {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
     let (high, low) = (number >> 32, number & 0xFFFF_FFFF);
     let holder = session.query(&format!(

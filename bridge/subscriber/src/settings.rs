@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bridge_event::{Dataset, Department, Origin};
+use bridge_pgwire::SslMode;
 use serde::{Deserialize, Deserializer};
 
 use crate::{Level, Password, SettingsError};
@@ -130,12 +131,26 @@ pub struct Postgres {
     pub user: String,
     /// A file with the role's password in its first line, mode 0600, when the server asks for one.
     pub password_file: Option<PathBuf>,
+    /// `disable`, `require`, `verify-ca` or `verify-full`. Default: `disable` for a Unix socket and for this machine's own
+    /// addresses, `verify-full` for every other.
+    #[serde(default, deserialize_with = "ssl_mode")]
+    pub sslmode: Option<SslMode>,
+    /// The roots that the server's certificate is checked by, PEM.
+    pub sslrootcert: Option<PathBuf>,
+    /// The role's own certificate, PEM, where the server asks for one.
+    pub sslcert: Option<PathBuf>,
+    /// Its key, PEM; without it the key stands in the same file.
+    pub sslkey: Option<PathBuf>,
     /// The schema, of this subscriber alone. Default: `govbridge`.
     #[serde(default = "schema_default")]
     pub schema: String,
     /// What stands in that file; whoever reads the settings fills it in.
     #[serde(skip)]
     pub password: Password,
+}
+
+fn ssl_mode<'de, D: Deserializer<'de>>(source: D) -> Result<Option<SslMode>, D::Error> {
+    parsed(source).map(Some)
 }
 
 fn port_default() -> u16 {

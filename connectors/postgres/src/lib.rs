@@ -5,7 +5,7 @@
 //! encodes it without a copy, but for the few that have another form there (a binary `numeric`, a `bytea` as text).
 //!
 //! *In scope*: the claim on a slot, snapshots, the stream, its values, what stands against capturing a table, publication
-//! and slot. *Out of scope*: contracts, batches, Kafka, the log; TLS to the server.
+//! and slot. *Out of scope*: contracts, batches, Kafka, the log.
 //!
 //! ```text
 //!   server                               connector
@@ -30,6 +30,7 @@ mod snapshot;
 mod source;
 mod values;
 
+pub use bridge_pgwire::{SslMode, Tls};
 pub use claim::Claimant;
 pub use create::{Created, create, script};
 pub use preflight::{Finding, Severity, preflight};

@@ -1,5 +1,6 @@
 //! Where a database is, and who asks.
 
+use bridge_pgwire::Tls;
 use bridge_pgwire::quoted;
 use zeroize::Zeroizing;
 
@@ -16,6 +17,8 @@ pub struct Server {
     pub user: String,
     /// Its password, where the server asks for one (SCRAM-SHA-256).
     pub password: Option<Zeroizing<String>>,
+    /// How the sessions are encrypted.
+    pub tls: Tls,
     /// The publication that names the shared tables.
     pub publication: String,
     /// The slot that keeps the place: a-z, 0-9 and `_`.
@@ -31,6 +34,7 @@ impl Server {
             database: self.database.clone(),
             user: self.user.clone(),
             password: self.password.clone(),
+            tls: self.tls.clone(),
         }
     }
 }

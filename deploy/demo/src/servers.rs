@@ -92,6 +92,7 @@ impl Servers {
             database: database.to_owned(),
             user: self.user.clone(),
             password: None,
+            tls: bridge_pgwire::Tls::of_host(&self.host),
         };
         let mut session = Session::open(&server, false, "govbridge-demo")
             .map_err(|fault| anyhow::anyhow!("PostgreSQL at {}:{}: {fault}", self.host, self.port))?;

@@ -26,6 +26,7 @@ pub(crate) fn run(port: u16, database: &str, slot: &str, rows: u64) -> Result<()
         database: database.to_owned(),
         user: "postgres".to_owned(),
         password: None,
+        tls: bridge_pgwire::Tls::of_host("127.0.0.1"),
     };
     let mut session = Session::open(&server, true, "figures null-reader").map_err(failed)?;
     let command = format!(

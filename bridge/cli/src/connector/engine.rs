@@ -9,7 +9,7 @@ use crate::output;
 use crate::outside;
 use bridge_ledger::Holder;
 use bridge_pipeline::Claim;
-use connectors_postgres::{PostgresSource, Server};
+use connectors_postgres::{PostgresSource, Server, SslMode, Tls};
 use connectors_source::{Source, Table};
 use connectors_sqlite::SqliteSource;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,10 @@ impl Database {
                         ("database", source.database.is_some()),
                         ("user", source.user.is_some()),
                         ("password_file", source.password_file.is_some()),
+                        ("sslmode", source.sslmode.is_some()),
+                        ("sslrootcert", source.sslrootcert.is_some()),
+                        ("sslcert", source.sslcert.is_some()),
+                        ("sslkey", source.sslkey.is_some()),
                         ("publication", source.publication.is_some()),
                         ("slot", source.slot.is_some()),
                     ],
@@ -197,8 +201,16 @@ fn server(source: &SourceSection, folder: &Folder) -> anyhow::Result<Server> {
         passphrase_env: None,
     };
     let password = password.read()?;
+    let host = needed("host", &source.host)?;
+    let file = |path: &Option<PathBuf>| path.as_deref().map(|path| folder.path(path));
+    let tls = Tls {
+        mode: source.sslmode.unwrap_or_else(|| SslMode::of_host(&host)),
+        root: file(&source.sslrootcert),
+        own: file(&source.sslcert).map(|own| (own.clone(), file(&source.sslkey).unwrap_or(own))),
+    };
     Ok(Server {
-        host: needed("host", &source.host)?,
+        host,
+        tls,
         port: source.port.unwrap_or(POSTGRES_PORT),
         database: needed("database", &source.database)?,
         user: needed("user", &source.user)?,

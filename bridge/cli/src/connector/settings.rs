@@ -4,6 +4,7 @@ use crate::configuration::{HttpSection, TrustSection, one_or_more, parsed};
 use bridge_event::{Department, Origin};
 use bridge_kafka::Properties;
 use bridge_pipeline::{BatchLimits, Intervals, TopicSettings};
+use connectors_postgres::SslMode;
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -61,10 +62,24 @@ pub(super) struct SourceSection {
     pub(super) user: Option<String>,
     /// PostgreSQL: a file with the role's password in its first line, mode 0600, when the server asks for one.
     pub(super) password_file: Option<PathBuf>,
+    /// PostgreSQL: `disable`, `require`, `verify-ca` or `verify-full`. Default: `disable` for a Unix socket and for this
+    /// machine's own addresses, `verify-full` for every other.
+    #[serde(default, deserialize_with = "ssl_mode")]
+    pub(super) sslmode: Option<SslMode>,
+    /// PostgreSQL: the roots that the server's certificate is checked by, PEM.
+    pub(super) sslrootcert: Option<PathBuf>,
+    /// PostgreSQL: the role's own certificate, PEM, where the server asks for one.
+    pub(super) sslcert: Option<PathBuf>,
+    /// PostgreSQL: its key, PEM; without it the key stands in the same file.
+    pub(super) sslkey: Option<PathBuf>,
     /// PostgreSQL: the publication, `govbridge` by default.
     pub(super) publication: Option<String>,
     /// PostgreSQL: the slot, `govbridge` by default. Slots of one server have one namespace.
     pub(super) slot: Option<String>,
+}
+
+fn ssl_mode<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<SslMode>, D::Error> {
+    parsed(source).map(Some)
 }
 
 /// A database engine.

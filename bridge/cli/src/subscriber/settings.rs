@@ -81,6 +81,9 @@ impl Settings {
                     passphrase_file: postgres.password_file.as_deref().map(|file| folder.path(file)),
                     passphrase_env: None,
                 };
+                for file in [&mut postgres.sslrootcert, &mut postgres.sslcert, &mut postgres.sslkey] {
+                    *file = file.as_deref().map(|file| folder.path(file));
+                }
                 postgres.password = Password(password.read()?);
                 Sink::Postgres(postgres)
             }

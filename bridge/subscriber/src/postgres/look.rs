@@ -35,8 +35,10 @@ impl PostgresSink {
                 layout,
                 steps: Vec::new(),
                 gathers: field(2).and_then(|generation| generation.parse().ok()),
+                noted: field(2).and_then(|generation| generation.parse().ok()),
                 segments: Vec::new(),
                 has_group: false,
+                used: false,
             });
         }
         let all: Vec<usize> = (0..self.tables.len()).collect();

@@ -34,6 +34,7 @@ impl Bench {
             database: name.clone(),
             user: "postgres".into(),
             password: None,
+            tls: bridge_pgwire::Tls::of_host("127.0.0.1"),
         };
         let mut session = Session::open(&server, false, "test").unwrap();
         let mut layout = Layout {
@@ -53,8 +54,10 @@ impl Bench {
             layout,
             steps: Vec::new(),
             gathers: None,
+            noted: None,
             segments: Vec::new(),
             has_group: false,
+            used: false,
         };
         Bench { name, sink: PostgresSink::bare(session, "s", table) }
     }

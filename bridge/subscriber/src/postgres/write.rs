@@ -111,11 +111,12 @@ impl PostgresSink {
         let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
         let segments = std::mem::take(&mut table.segments);
         let (name, gathers) = (table.name.clone(), table.gathers);
-        let snapshots = segments.iter().any(|segment| segment.begins || segment.swaps);
+        let moved = std::mem::replace(&mut table.noted, gathers) != gathers;
+        table.used = false;
         for segment in &segments {
             self.write_segment(index, segment)?;
         }
-        if snapshots {
+        if moved {
             let sql = format!(
                 "UPDATE {} SET snapshot = {} WHERE table_name = {}",
                 self.at(TABLES),
@@ -168,7 +169,10 @@ impl PostgresSink {
             );
             self.session.query(&sql)?;
             table.has_group = true;
+        } else if table.used {
+            self.session.query(&format!("TRUNCATE {group}"))?;
         }
+        table.used = true;
         let own = format!("{}.{}", quoted(&self.schema), quoted(&table.name));
         let all = list(table, table.layout.columns.len());
         let sql: Vec<String> =
@@ -182,8 +186,6 @@ impl PostgresSink {
                 return Err(SinkError::RowsGone { table: table.name.clone() });
             }
         }
-        // A second step of this transaction begins with an empty one.
-        self.session.query(&format!("TRUNCATE {group}"))?;
         Ok(())
     }
 
@@ -287,8 +289,10 @@ mod tests {
             },
             steps: Vec::new(),
             gathers: None,
+            noted: None,
             segments: Vec::new(),
             has_group: false,
+            used: false,
         }
     }
 

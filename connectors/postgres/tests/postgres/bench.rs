@@ -36,6 +36,7 @@ impl Register {
             database: name.clone(),
             user: "postgres".to_owned(),
             password: None,
+            tls: connectors_postgres::Tls::of_host("127.0.0.1"),
             publication: "govbridge".to_owned(),
             slot: name,
         };
