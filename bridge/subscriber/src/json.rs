@@ -147,6 +147,13 @@ fn value(out: &mut Vec<u8>, value: Value<'_>) {
         Value::Text(words) => text(out, words),
         Value::Decimal(digits) => text(out, digits),
         Value::Bytes(bytes) => text(out, &STANDARD.encode(bytes)),
+        // PostgreSQL's infinities are the ends of the range.
+        Value::Date(i32::MAX) | Value::Timestamp(i64::MAX) | Value::Instant(i64::MAX) => {
+            text(out, "infinity")
+        }
+        Value::Date(i32::MIN) | Value::Timestamp(i64::MIN) | Value::Instant(i64::MIN) => {
+            text(out, "-infinity")
+        }
         Value::Date(days) => quoted(out, |out| write_date(out, i64::from(days))),
         Value::Time(micros) => quoted(out, |out| write_time(out, micros)),
         Value::Timestamp(micros) => quoted(out, |out| write_timestamp(out, micros)),
@@ -250,6 +257,13 @@ mod tests {
         assert_eq!(json(Value::Float(f64::NEG_INFINITY)), "-Infinity");
         assert_eq!(json(Value::Float(f64::NAN)), "NaN");
         assert_eq!(json(Value::Date(0)), "1970-01-01");
+        for last in [Value::Date(i32::MAX), Value::Timestamp(i64::MAX), Value::Instant(i64::MAX)] {
+            assert_eq!(json(last), "infinity");
+        }
+        for first in [Value::Date(i32::MIN), Value::Timestamp(i64::MIN), Value::Instant(i64::MIN)] {
+            assert_eq!(json(first), "-infinity");
+        }
+        assert_eq!(json(Value::Date(-735_160)), "-000043-03-15");
         assert_eq!(json(Value::Instant(0)), "1970-01-01T00:00:00.000000Z");
         assert_eq!(json(Value::Uuid([0x11; 16])), "11111111-1111-1111-1111-111111111111");
         assert_eq!(json(Value::Bool(true)), true);
