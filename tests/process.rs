@@ -219,6 +219,13 @@ impl Process {
         address
     }
 
+    /// The most memory that it has had so far, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
@@ -318,6 +325,9 @@ pub struct Scene {
     binary: Binary,
     bootstrap: String,
     datasets: Vec<String>,
+    /// The keys of the connector's `[topics]`, and further ones of every `[kafka]`.
+    topics: String,
+    kafka: String,
     pin: String,
     connector_port: Port,
     witness_ports: Vec<Port>,
@@ -326,11 +336,24 @@ pub struct Scene {
 impl Scene {
     /// A scene in which tax sends these datasets, and all four departments witness: two of the three that count suffice.
     pub fn new(binary: Binary, bootstrap: &str, datasets: &[&str]) -> Scene {
+        Scene::with_kafka(binary, bootstrap, datasets, "check = false", "")
+    }
+
+    /// The same with other keys of the connector's `[topics]`, and with further ones of every `[kafka]`.
+    pub fn with_kafka(
+        binary: Binary,
+        bootstrap: &str,
+        datasets: &[&str],
+        topics: &str,
+        kafka: &str,
+    ) -> Scene {
         let mut scene = Scene {
             folder: tempfile::tempdir().unwrap(),
             binary,
             bootstrap: bootstrap.to_owned(),
             datasets: datasets.iter().map(|dataset| (*dataset).to_owned()).collect(),
+            topics: topics.to_owned(),
+            kafka: kafka.to_owned(),
             pin: String::new(),
             connector_port: Port::reserve().unwrap(),
             witness_ports: DEPARTMENTS.iter().map(|_| Port::reserve().unwrap()).collect(),
@@ -443,7 +466,7 @@ impl Scene {
     }
 
     fn kafka_section(&self) -> String {
-        format!("[kafka]\n\"bootstrap.servers\" = \"{}\"\n", self.bootstrap)
+        format!("[kafka]\n\"bootstrap.servers\" = \"{}\"\n{}\n", self.bootstrap, self.kafka)
     }
 
     fn make_source(&self) {
@@ -461,12 +484,13 @@ impl Scene {
         let text = format!(
             "department = \"tax\"\norigin = \"{ORIGIN}\"\ncontracts = [{}]\n[source]\nengine = \"sqlite\"\nfile = \"tax.db\"\n\
              {}[log]\ndirectory = \"log\"\n[keys]\nsigning = \"../keys/tax-signing.key\"\nlog = \"../keys/tax-log.key\"\n\
-             {}[http]\nlisten = \"127.0.0.1:{}\"\n[topics]\ncheck = false\n\
+             {}[http]\nlisten = \"127.0.0.1:{}\"\n[topics]\n{}\n\
              [intervals]\ncheckpoint_ms = 100\nidle_ms = 1000\nwitness_timeout_ms = 1000\ndelivery_timeout_ms = 10000\n",
             contracts.join(", "),
             self.kafka_section(),
             self.trust_section(),
-            self.connector_port.number()
+            self.connector_port.number(),
+            self.topics
         );
         std::fs::write(self.tax().join("connector.toml"), text).unwrap();
         self.run(&["connector", "--config", "tax/connector.toml", "--create"]);

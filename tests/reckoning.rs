@@ -36,8 +36,9 @@ use crate::process::{Binary, ORIGIN, PATIENCE, Process, Scene, repository};
 pub struct Stage {
     /// Folders and processes.
     pub scene: Scene,
-    /// The transport, in this process.
-    pub cluster: Cluster,
+    /// The trial transport, in this process; none when the scene is on a real broker.
+    pub cluster: Option<Cluster>,
+    bootstrap: String,
     recorders: BTreeMap<String, Recorder>,
 }
 
@@ -108,20 +109,42 @@ impl Stage {
         }
         let recorder = |topic: String| (topic.clone(), Recorder::of(cluster.bootstrap(), &topic));
         let recorders = scene.topics().into_iter().map(recorder).collect();
-        Stage { scene, cluster, recorders }
+        let bootstrap = cluster.bootstrap().to_owned();
+        Stage { scene, cluster: Some(cluster), bootstrap, recorders }
+    }
+
+    /// A scene on a real broker of one node, whose topics the connector makes. A frame waits for its acknowledgement for
+    /// five seconds at most, so that an outage ends an epoch.
+    pub fn on_kafka(bootstrap: &str, datasets: &[&str]) -> Stage {
+        let (topics, kafka) = ("replication = 1\ncheck_ms = 500", "\"message.timeout.ms\" = \"5000\"");
+        let scene = Scene::with_kafka(Binary::beside_this(), bootstrap, datasets, topics, kafka);
+        Stage { scene, cluster: None, bootstrap: bootstrap.to_owned(), recorders: BTreeMap::new() }
     }
 
     /// Every record of a topic, from its beginning to its end now.
     pub fn records(&self, topic: &str) -> Vec<Vec<u8>> {
-        let properties = Properties::of_brokers(self.cluster.bootstrap()).unwrap();
-        let fetcher = Fetcher::new(&properties).unwrap();
-        let bounds = fetcher.bounds(topic, Partition(0), Duration::from_secs(5)).unwrap();
-        self.recorders[topic].all_before(bounds.high.0)
+        let properties = Properties::of_brokers(&self.bootstrap).unwrap();
+        let mut fetcher = Fetcher::new(&properties).unwrap();
+        let bounds = fetcher.bounds(topic, Partition(0), PATIENCE).unwrap();
+        if let Some(recorder) = self.recorders.get(topic) {
+            return recorder.all_before(bounds.high.0);
+        }
+        let reading = Reading { topic: topic.into(), partition: Partition(0), offset: bounds.low };
+        fetcher.assign(vec![reading]).unwrap();
+        let (mut records, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+        while fetcher.readings()[0].offset < bounds.high {
+            assert!(Instant::now() < deadline, "not every record of {topic} could be read");
+            // An error is seen as records that do not come.
+            if let Ok(Some(record)) = fetcher.next(Duration::from_millis(50)) {
+                records.push(record.bytes);
+            }
+        }
+        records
     }
 
     /// Puts a record into a dataset's topic, as anybody with access to the broker can.
     pub fn put(&self, dataset: &str, record: &[u8]) {
-        let properties = Properties::of_brokers(self.cluster.bootstrap()).unwrap();
+        let properties = Properties::of_brokers(&self.bootstrap).unwrap();
         let mut publisher = Publisher::new(&properties).unwrap();
         publisher.publish(&stream(dataset).topic(), Partition(0), "hint", record, 0).unwrap();
         let (deadline, mut delivered) = (Instant::now() + PATIENCE, false);

@@ -42,7 +42,16 @@ impl Running {
         environment: &'static [(&'static str, &'static str)],
         pace: Duration,
     ) -> Running {
-        let stage = Stage::new(&["payments"]);
+        Running::on(Stage::new(&["payments"]), subscriber, environment, pace)
+    }
+
+    /// The same on a stage that the test has made, with the payments.
+    pub fn on(
+        stage: Stage,
+        subscriber: &str,
+        environment: &'static [(&'static str, &'static str)],
+        pace: Duration,
+    ) -> Running {
         let witnesses = quorum(&stage);
         let mut connector = stage.scene.connector();
         stage.scene.make_subscriber("audit", subscriber);

@@ -63,6 +63,7 @@ pub(crate) fn of_connector(error: &ConnectorError) -> Refusal {
         ConnectorError::Properties(_)
         | ConnectorError::Topic(_)
         | ConnectorError::Topics(_)
+        | ConnectorError::Delivery(_)
         | ConnectorError::Contract { .. }
         | ConnectorError::NoRecipientKey(_) => Exit::Usage,
         _ => Exit::Negative,
@@ -80,7 +81,9 @@ fn of_append(error: &AppendError) -> Exit {
 /// A subscriber that ended by itself, or could not check.
 pub(crate) fn of_subscriber(error: &RunError) -> Refusal {
     let exit = match error {
-        RunError::Settings(_) | RunError::Properties(_) => Exit::Usage,
+        RunError::Settings(_)
+        | RunError::Properties(_)
+        | RunError::Fetch(FetchError::Connection(_) | FetchError::Forbidden { .. }) => Exit::Usage,
         RunError::Deliver(error) => match error {
             DeliverError::Locked { .. } | DeliverError::Disk { .. } => Exit::Unavailable,
             DeliverError::Postgres(error) => match error {
@@ -91,7 +94,7 @@ pub(crate) fn of_subscriber(error: &RunError) -> Refusal {
             _ => Exit::Usage,
         },
         RunError::Fetch(FetchError::OutOfRange { .. } | FetchError::Damaged { .. }) => Exit::Negative,
-        RunError::NoPlace { .. } | RunError::Halted(_) => Exit::Negative,
+        RunError::NoPlace { .. } | RunError::TopicGone { .. } | RunError::Halted(_) => Exit::Negative,
         _ => Exit::Unavailable,
     };
     Refusal::coded(exit, error)

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bridge_event::{Offset, Partition};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::{ClientContext, Offset as NativeOffset, Statistics, TopicPartitionList};
+use rdkafka::metadata::Metadata;
+use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 
 use crate::foreign::{self, code_of};
-use crate::{Disposition, Properties, PropertiesError};
+use crate::link::Watch;
+use crate::{Disposition, Link, Properties, PropertiesError, Refusal};
 
 /// One partition that is read, and the offset of the next record to read in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +98,9 @@ pub enum FetchError {
         /// librdkafka's words.
         reason: String,
     },
+    /// No connection as configured comes about.
+    #[error(transparent)]
+    Connection(#[from] Refusal),
     /// The partition is not among those that this fetcher reads.
     #[error("FET007: {topic} partition {partition} is not read here; assign it first")]
     NotAssigned {
@@ -118,6 +122,7 @@ impl FetchError {
             FetchError::Damaged { .. } => "FET005",
             FetchError::Failed { .. } => "FET006",
             FetchError::NotAssigned { .. } => "FET007",
+            FetchError::Connection(refusal) => refusal.code(),
         }
     }
 
@@ -130,6 +135,7 @@ impl FetchError {
             FetchError::OutOfRange { .. }
             | FetchError::Forbidden { .. }
             | FetchError::Damaged { .. }
+            | FetchError::Connection(_)
             | FetchError::NotAssigned { .. } => Disposition::Halt,
         }
     }
@@ -148,26 +154,11 @@ impl FetchError {
     }
 }
 
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        foreign::log(level, facility, message);
-    }
-
-    fn stats(&self, _statistics: Statistics) {}
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "kafka consumer");
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
 /// A reader of whole partitions. It stores no progress anywhere and never jumps: a place that is gone is an error.
 pub struct Fetcher {
-    consumer: Option<BaseConsumer<Quiet>>,
+    consumer: Option<BaseConsumer<Watch>>,
     readings: Vec<Reading>,
+    link: Link,
 }
 
 impl Fetcher {
@@ -176,11 +167,17 @@ impl Fetcher {
     /// # Errors
     /// PUB011 when librdkafka does not accept the settings.
     pub fn new(properties: &Properties) -> Result<Fetcher, PropertiesError> {
+        let link = Link::default();
         let consumer = properties
             .consumer()
-            .create_with_context(Quiet)
+            .create_with_context(Watch(link.clone()))
             .map_err(|error: KafkaError| PropertiesError::NotUnderstood { reason: error.to_string() })?;
-        Ok(Fetcher { consumer: Some(consumer), readings: Vec::new() })
+        Ok(Fetcher { consumer: Some(consumer), readings: Vec::new(), link })
+    }
+
+    /// The connection to the brokers, as far as this reader hears of it.
+    pub fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Reads these partitions, each from its offset, instead of those before. Records fetched ahead for the old ones are
@@ -226,8 +223,12 @@ impl Fetcher {
     /// See [`FetchError`]. After one whose disposition is Retry the call may be made again.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Fetched>, FetchError> {
         let polled = match self.consumer()?.poll(timeout) {
-            None => return Ok(None),
+            None => {
+                self.pass_control_records();
+                return Ok(None);
+            }
             Some(Ok(message)) => {
+                self.link.succeeded();
                 let partition = u32::try_from(message.partition()).unwrap_or(u32::MAX);
                 let at = (Partition(partition), Offset(message.offset()));
                 let found = self
@@ -251,17 +252,64 @@ impl Fetcher {
         }
     }
 
+    /// Kafka's own records (ends of transactions) take offsets and are never handed out. Where they are the last ones, what
+    /// is next to read is known from librdkafka alone.
+    fn pass_control_records(&mut self) {
+        let Some(Ok(positions)) = self.consumer.as_ref().map(Consumer::position) else { return };
+        for reading in &mut self.readings {
+            let Ok(number) = native(&reading.topic, reading.partition) else { continue };
+            if let Some(element) = positions.find_partition(&reading.topic, number)
+                && let NativeOffset::Offset(next) = element.offset()
+            {
+                reading.offset = reading.offset.max(Offset(next));
+            }
+        }
+    }
+
     /// Which records the broker holds.
     ///
     /// # Errors
-    /// FET002 when no broker answers within `timeout`, FET003 when there is no such partition.
+    /// FET002 when no broker answers within `timeout`, FET003 when there is no such partition, FET004 when the broker does
+    /// not let us read it, PUB013 to PUB015 when no connection as configured comes about.
     pub fn bounds(&self, topic: &str, partition: Partition, timeout: Duration) -> Result<Bounds, FetchError> {
         let number = native(topic, partition)?;
-        let (low, high) = self
-            .consumer()?
-            .fetch_watermarks(topic, number, timeout)
-            .map_err(|error| FetchError::of(&error))?;
+        let consumer = self.consumer()?;
+        let (low, high) = self.ask(timeout, |slice| consumer.fetch_watermarks(topic, number, slice))?;
         Ok(Bounds { low: Offset(low), high: Offset(high) })
+    }
+
+    /// What the brokers say of themselves and of all topics.
+    pub(crate) fn metadata(&self, timeout: Duration) -> Result<Metadata, FetchError> {
+        let consumer = self.consumer()?;
+        self.ask(timeout, |slice| consumer.fetch_metadata(None, slice))
+    }
+
+    fn ask<T>(
+        &self,
+        timeout: Duration,
+        ask: impl FnMut(Duration) -> Result<T, KafkaError>,
+    ) -> Result<T, FetchError> {
+        let consumer = self.consumer()?;
+        let listen = |wait: Duration| {
+            if self.readings.is_empty() {
+                // Nothing is assigned, so no record can come and be lost here; errors are told by the question itself.
+                let _ = consumer.poll(wait);
+            } else {
+                std::thread::sleep(wait);
+            }
+        };
+        self.link.patiently(timeout, listen, ask).map_err(|error| self.refused(&error))
+    }
+
+    /// What an error is; a connection that is refused says more than that nobody answers.
+    fn refused(&self, error: &KafkaError) -> FetchError {
+        match (FetchError::of(error), self.link.refusal()) {
+            (FetchError::Unreachable { .. }, Some(refusal)) => FetchError::Connection(refusal),
+            (FetchError::Forbidden { .. }, Some(refusal)) if !foreign::is_acl(error) => {
+                FetchError::Connection(refusal)
+            }
+            (error, _) => error,
+        }
     }
 
     /// Whether everything that the broker held when this was asked has been read.
@@ -283,7 +331,7 @@ impl Fetcher {
             code_of(error),
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
         ) {
-            return FetchError::of(error);
+            return self.refused(error);
         }
         let wait = timeout.max(Duration::from_secs(1));
         for reading in &self.readings {
@@ -303,7 +351,7 @@ impl Fetcher {
         FetchError::Failed { reason: format!("{error}, but every offset to read is in its topic now") }
     }
 
-    fn consumer(&self) -> Result<&BaseConsumer<Quiet>, FetchError> {
+    fn consumer(&self) -> Result<&BaseConsumer<Watch>, FetchError> {
         self.consumer.as_ref().ok_or_else(|| FetchError::Failed { reason: "closed".to_owned() })
     }
 }

@@ -12,6 +12,10 @@ pub const DROP_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Sends a librdkafka log line to `tracing`. Its lines hold addresses and topic names, never record contents.
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    if facility == "CONFWARN" {
+        // Settings of producers and consumers stand in one list; each kind leaves out the other's.
+        return tracing::debug!(target: "librdkafka", facility, "{message}");
+    }
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
@@ -82,6 +86,18 @@ pub(crate) fn is_forbidden(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed
             | RDKafkaErrorCode::SSL
+    )
+}
+
+/// Whether an answer is about a right that an ACL would give, as against a connection that was not let in at all.
+pub(crate) fn is_acl(error: &KafkaError) -> bool {
+    matches!(
+        code_of(error),
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+        )
     )
 }
 

@@ -16,6 +16,7 @@
 
 mod fetcher;
 mod foreign;
+mod link;
 mod properties;
 mod publisher;
 pub mod removal;
@@ -25,5 +26,6 @@ pub mod trial;
 pub use bridge_event::Disposition;
 pub use fetcher::{Bounds, FetchError, Fetched, Fetcher, Reading};
 pub use foreign::DROP_WAIT_MAX;
+pub use link::{Link, Refusal, Standing};
 pub use properties::{FRAME_BYTES_MAX, Properties, PropertiesError};
 pub use publisher::{Delivery, DeliveryError, PublishError, Publisher};

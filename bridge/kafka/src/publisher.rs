@@ -15,7 +15,7 @@ use rdkafka::producer::{
 use rdkafka::{ClientContext, Statistics};
 
 use crate::foreign::{self, code_of};
-use crate::{Disposition, Properties, PropertiesError};
+use crate::{Disposition, Link, Properties, PropertiesError};
 
 /// What became of one published frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,19 +169,24 @@ impl PublishError {
 struct Reports {
     deliveries: Sender<Delivery>,
     broken: Arc<AtomicBool>,
+    link: Link,
 }
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.link.heard(message);
         foreign::log(level, facility, message);
     }
 
-    fn stats(&self, _statistics: Statistics) {}
+    fn stats(&self, statistics: Statistics) {
+        self.link.counted(&statistics);
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         if code_of(&error) == Some(RDKafkaErrorCode::Fatal) {
             self.broken.store(true, Ordering::Release);
         }
+        self.link.heard(reason);
         tracing::warn!(%error, reason, "kafka producer");
     }
 }
@@ -196,6 +201,8 @@ impl ProducerContext for Reports {
         };
         if outcome.is_err() {
             self.broken.store(true, Ordering::Release);
+        } else {
+            self.link.succeeded();
         }
         let partition = Partition(u32::try_from(message.partition()).unwrap_or(u32::MAX));
         // Nobody listens while the publisher is dropped.
@@ -221,6 +228,7 @@ pub struct Publisher {
     broken: Arc<AtomicBool>,
     purged: bool,
     in_flight: usize,
+    link: Link,
 }
 
 impl Publisher {
@@ -231,12 +239,18 @@ impl Publisher {
     pub fn new(properties: &Properties) -> Result<Publisher, PropertiesError> {
         let (sender, deliveries) = mpsc::channel();
         let broken = Arc::new(AtomicBool::new(false));
-        let reports = Reports { deliveries: sender, broken: Arc::clone(&broken) };
+        let link = Link::default();
+        let reports = Reports { deliveries: sender, broken: Arc::clone(&broken), link: link.clone() };
         let producer = properties
             .producer()
             .create_with_context(reports)
             .map_err(|error: KafkaError| PropertiesError::NotUnderstood { reason: error.to_string() })?;
-        Ok(Publisher { producer: Some(producer), deliveries, broken, purged: false, in_flight: 0 })
+        Ok(Publisher { producer: Some(producer), deliveries, broken, purged: false, in_flight: 0, link })
+    }
+
+    /// The connection to the brokers, as far as this producer hears of it.
+    pub fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Puts a frame into the queue. `hint` becomes the record's key, text for people; `token` comes back in the

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::Properties;
-use crate::topics::{TopicError, admin, refused, wait};
+use crate::foreign::{self, code_of};
+use crate::link::Watch;
+use crate::topics::{TopicError, wait};
+use crate::{Link, Properties, PropertiesError};
 
 /// How often the cluster is asked whether removed topics are gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -56,12 +57,27 @@ pub fn remove(properties: &Properties, names: &[String], timeout: Duration) -> R
 }
 
 /// Asks for all topics: a question for one by name can make it.
-fn there(
-    admin: &AdminClient<DefaultClientContext>,
-    names: &[String],
-    timeout: Duration,
-) -> Result<Vec<String>, TopicError> {
+fn there(admin: &AdminClient<Watch>, names: &[String], timeout: Duration) -> Result<Vec<String>, TopicError> {
     let metadata = admin.inner().fetch_metadata(None, timeout).map_err(|error| refused(&error, "any"))?;
     let known: Vec<&str> = metadata.topics().iter().map(|topic| topic.name()).collect();
     Ok(names.iter().filter(|name| known.contains(&name.as_str())).cloned().collect())
+}
+
+fn admin(properties: &Properties) -> Result<AdminClient<Watch>, PropertiesError> {
+    properties
+        .admin()
+        .create_with_context(Watch(Link::default()))
+        .map_err(|error: KafkaError| PropertiesError::NotUnderstood { reason: error.to_string() })
+}
+
+fn refused(error: &KafkaError, topic: &str) -> TopicError {
+    let reason = error.to_string();
+    match code_of(error) {
+        Some(code) if foreign::is_unreachable(code) => TopicError::Unreachable { reason },
+        _ => TopicError::Refused {
+            topic: topic.to_owned(),
+            reason,
+            command: format!("kafka-topics.sh --bootstrap-server BROKER:PORT --delete --topic {topic}"),
+        },
+    }
 }

@@ -10,12 +10,12 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::foreign::{self, code_of};
+use crate::link::Watch;
 use crate::properties::MESSAGE_BYTES_MAX;
-use crate::{Disposition, Properties, PropertiesError};
+use crate::{Disposition, FetchError, Fetcher, Link, Properties, PropertiesError, Refusal};
 
 /// The topic of the key records of all departments.
 pub const KEYS: &str = "govbridge.keys";
@@ -62,7 +62,29 @@ impl Plan {
             ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
             ("min.insync.replicas", self.min_insync().to_string()),
             ("unclean.leader.election.enable", "false".to_owned()),
+            // Ciphertext does not compress, and a broker that tried would only burn its processors.
+            ("compression.type", "producer".to_owned()),
+            // With the sender's time a wrong clock there would let retention remove what nobody has read.
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
         ])
+    }
+
+    /// The command that makes the topic as planned.
+    pub fn command(&self) -> String {
+        let configs: String =
+            self.settings().iter().map(|(name, value)| format!(" --config {name}={value}")).collect();
+        format!(
+            "kafka-topics.sh --bootstrap-server BROKER:PORT --create --topic {} --partitions {} --replication-factor {}{configs}",
+            self.topic, self.partitions, self.replication
+        )
+    }
+
+    /// The command that sets one setting.
+    fn alter(&self, name: &str, value: &str) -> String {
+        format!(
+            "kafka-configs.sh --bootstrap-server BROKER:PORT --alter --entity-type topics --entity-name {} --add-config {name}={value}",
+            self.topic
+        )
     }
 
     /// One fewer than the copies, so that one broker may be away; at least one.
@@ -89,11 +111,13 @@ pub enum Checked {
     Good,
     /// The topic is not there.
     Missing,
+    /// It keeps the promise, and something about it is not as planned.
+    Remarks(Vec<Problem>),
     /// It is there and something is wrong.
     Problems(Vec<Problem>),
-    /// The cluster does not answer such questions.
+    /// The cluster does not answer such questions, or not from this account.
     NotChecked {
-        /// Its words.
+        /// Its words, and what was not checked.
         reason: String,
     },
 }
@@ -124,15 +148,20 @@ pub enum TopicError {
         /// librdkafka's words.
         reason: String,
     },
+    /// No connection as configured comes about.
+    #[error(transparent)]
+    Connection(#[from] Refusal),
     /// The cluster refuses.
     #[error(
-        "PUB009: Kafka refuses for the topic {topic}: {reason}; check the credentials and the ACLs, or ask the cluster's operator to make the topic as printed"
+        "PUB009: Kafka refuses for the topic {topic}: {reason}; check the credentials and the ACLs, or let the cluster's operator run: {command}"
     )]
     Refused {
         /// The topic.
         topic: String,
         /// Kafka's words.
         reason: String,
+        /// What makes the topic as planned.
+        command: String,
     },
 }
 
@@ -142,6 +171,7 @@ impl TopicError {
         match self {
             TopicError::Properties(error) => error.code(),
             TopicError::Unreachable { .. } => "FET002",
+            TopicError::Connection(refusal) => refusal.code(),
             TopicError::Refused { .. } => "PUB009",
         }
     }
@@ -150,61 +180,84 @@ impl TopicError {
     pub fn disposition(&self) -> Disposition {
         match self {
             TopicError::Unreachable { .. } => Disposition::Retry,
-            TopicError::Properties(_) | TopicError::Refused { .. } => Disposition::Halt,
+            TopicError::Properties(_) | TopicError::Connection(_) | TopicError::Refused { .. } => {
+                Disposition::Halt
+            }
         }
     }
 }
 
-/// Compares a topic with its plan. `timeout` bounds each of the two questions to the cluster.
+/// Compares a topic with its plan. `timeout` bounds each of the questions to the cluster.
 ///
 /// # Errors
 /// See [`TopicError`]. A cluster that knows no such question is no error: [`Checked::NotChecked`].
 pub fn check(properties: &Properties, plan: &Plan, timeout: Duration) -> Result<Checked, TopicError> {
-    let admin = admin(properties)?;
-    let mut problems = Vec::new();
-    let Cluster { partitions, broker } = cluster(&admin, plan, timeout)?;
-    let Some(partitions) = partitions else {
-        return Ok(Checked::Missing);
+    let checked = check_all(properties, std::slice::from_ref(plan), timeout)?;
+    Ok(checked.into_iter().next().unwrap_or(Checked::Missing))
+}
+
+/// Compares topics with their plans, in their order, with one client and one question of each kind for all.
+///
+/// # Errors
+/// See [`TopicError`].
+pub fn check_all(
+    properties: &Properties,
+    plans: &[Plan],
+    timeout: Duration,
+) -> Result<Vec<Checked>, TopicError> {
+    let admin = Admin::new(properties)?;
+    let cluster = admin.cluster(plans, timeout)?;
+    let there: Vec<&Plan> = plans.iter().filter(|plan| cluster.topics.contains_key(&plan.topic)).collect();
+    let mut described = if there.is_empty() {
+        Ok(BTreeMap::new())
+    } else {
+        match admin.unsupported(cluster.broker, timeout) {
+            Some(reason) => Err(reason),
+            None => admin.describe(&there, timeout)?,
+        }
     };
-    if u32::try_from(partitions) != Ok(plan.partitions) {
+    let checked = plans.iter().map(|plan| {
+        let Some(topic) = cluster.topics.get(&plan.topic) else { return Checked::Missing };
+        let settings = match &mut described {
+            Ok(described) => described.remove(&plan.topic).unwrap_or_else(|| Err("no answer".to_owned())),
+            Err(reason) => Err(reason.clone()),
+        };
+        judge(plan, *topic, settings)
+    });
+    Ok(checked.collect())
+}
+
+/// A topic's settings by name, or in words why they are not told.
+type Described = Result<BTreeMap<String, String>, String>;
+
+fn judge(plan: &Plan, topic: Topic, settings: Described) -> Checked {
+    let mut problems = Vec::new();
+    if u32::try_from(topic.partitions) != Ok(plan.partitions) {
         problems.push(problem(
             plan,
-            format!("it has {partitions} partitions, and the contract says {}", plan.partitions),
+            format!("it has {} partitions, and the contract says {}", topic.partitions, plan.partitions),
             "a topic's partitions are never changed in place; make a new dataset version".to_owned(),
         ));
     }
-    if let Some(reason) = unsupported(&admin, broker, timeout) {
-        return Ok(if problems.is_empty() {
-            Checked::NotChecked { reason }
-        } else {
-            Checked::Problems(problems)
-        });
-    }
-    let options = AdminOptions::new().request_timeout(Some(timeout));
-    let described = wait(admin.describe_configs([&ResourceSpecifier::Topic(&plan.topic)], &options));
-    let resource = match described {
-        Ok(mut answers) => answers
-            .pop()
-            .unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition))
-            .map_err(KafkaError::AdminOp),
-        Err(error) => Err(error),
+    let (remarks, untold) = match settings {
+        Ok(settings) => {
+            let settings: BTreeMap<&str, &str> =
+                settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            problems.extend(compare(plan, &settings));
+            problems.extend(unwritable(plan, topic, &settings));
+            (remarks(plan, topic, &settings), None)
+        }
+        Err(reason) => {
+            let names: Vec<&str> = plan.settings().into_keys().collect();
+            (Vec::new(), Some(format!("{reason}; not checked: {}", names.join(", "))))
+        }
     };
-    match resource {
-        Ok(resource) => {
-            let found: BTreeMap<&str, &str> = resource
-                .entries
-                .iter()
-                .filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?)))
-                .collect();
-            problems.extend(compare(plan, &found));
-        }
-        Err(error) if is_unanswered(&error) && problems.is_empty() => {
-            return Ok(Checked::NotChecked { reason: error.to_string() });
-        }
-        Err(error) if is_unanswered(&error) => {}
-        Err(error) => return Err(refused(&error, &plan.topic)),
+    match untold {
+        _ if !problems.is_empty() => Checked::Problems(problems),
+        Some(reason) => Checked::NotChecked { reason },
+        None if remarks.is_empty() => Checked::Good,
+        None => Checked::Remarks(remarks),
     }
-    Ok(if problems.is_empty() { Checked::Good } else { Checked::Problems(problems) })
 }
 
 /// Makes a topic as planned; one that is there is left as it is.
@@ -212,12 +265,12 @@ pub fn check(properties: &Properties, plan: &Plan, timeout: Duration) -> Result<
 /// # Errors
 /// See [`TopicError`].
 pub fn create(properties: &Properties, plan: &Plan, timeout: Duration) -> Result<Created, TopicError> {
-    let admin = admin(properties)?;
-    let Cluster { partitions, broker } = cluster(&admin, plan, timeout)?;
-    if partitions.is_some() {
+    let admin = Admin::new(properties)?;
+    let cluster = admin.cluster(std::slice::from_ref(plan), timeout)?;
+    if cluster.topics.contains_key(&plan.topic) {
         return Ok(Created::AlreadyThere);
     }
-    if let Some(reason) = unsupported(&admin, broker, timeout) {
+    if let Some(reason) = admin.unsupported(cluster.broker, timeout) {
         return Ok(Created::NotSupported { reason });
     }
     let settings = plan.settings();
@@ -231,7 +284,7 @@ pub fn create(properties: &Properties, plan: &Plan, timeout: Duration) -> Result
         topic = topic.set(name, value);
     }
     let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
-    let outcome = match wait(admin.create_topics([&topic], &options)) {
+    let outcome = match wait(admin.client.create_topics([&topic], &options)) {
         Ok(mut answers) => {
             answers.pop().unwrap_or(Ok(String::new())).map_err(|(_, code)| KafkaError::AdminOp(code))
         }
@@ -241,49 +294,116 @@ pub fn create(properties: &Properties, plan: &Plan, timeout: Duration) -> Result
         Ok(_) => Ok(Created::Made),
         Err(KafkaError::AdminOp(RDKafkaErrorCode::TopicAlreadyExists)) => Ok(Created::AlreadyThere),
         Err(error) if is_unanswered(&error) => Ok(Created::NotSupported { reason: error.to_string() }),
-        Err(error) => Err(refused(&error, &plan.topic)),
+        Err(error) => Err(admin.refused(&error, plan)),
     }
 }
 
 /// What the cluster says of itself.
 struct Cluster {
-    /// How many partitions the topic has; none when it is not there.
-    partitions: Option<usize>,
+    /// The topics that were asked for and are there.
+    topics: BTreeMap<String, Topic>,
     /// One of the brokers.
     broker: Option<i32>,
 }
 
-/// Asks for all topics: a question for one by name can make it.
-fn cluster(
-    admin: &AdminClient<DefaultClientContext>,
-    plan: &Plan,
-    timeout: Duration,
-) -> Result<Cluster, TopicError> {
-    let metadata =
-        admin.inner().fetch_metadata(None, timeout).map_err(|error| refused(&error, &plan.topic))?;
-    let topic = metadata.topics().iter().find(|topic| topic.name() == plan.topic);
-    Ok(Cluster {
-        partitions: topic.map(|topic| topic.partitions().len()),
-        broker: metadata.brokers().first().map(|broker| broker.id()),
-    })
+/// What the cluster says of a topic without its settings.
+#[derive(Clone, Copy, Debug)]
+struct Topic {
+    partitions: usize,
+    /// Copies of the partition that has the fewest.
+    replicas: usize,
 }
 
-/// Why this cluster answers no admin call, when it says so itself; what is not sure is found out by the call.
-///
-/// Calls about topics go to the controller, and the trial cluster names one that it does not have: librdkafka would look
-/// for it until the time is over. A call about a broker goes to that broker, whose list of calls tells at once.
-fn unsupported(
-    admin: &AdminClient<DefaultClientContext>,
-    broker: Option<i32>,
-    timeout: Duration,
-) -> Option<String> {
-    let options = AdminOptions::new().request_timeout(Some(timeout));
-    let described = wait(admin.describe_configs([&ResourceSpecifier::Broker(broker?)], &options));
-    let error = match described {
-        Ok(mut answers) => KafkaError::AdminOp(answers.pop()?.err()?),
-        Err(error) => error,
-    };
-    (code_of(&error) == Some(RDKafkaErrorCode::UnsupportedFeature)).then(|| error.to_string())
+/// An administrator's client, and a reader of nothing: only that one is told why a connection fails.
+struct Admin {
+    client: AdminClient<Watch>,
+    asking: Fetcher,
+}
+
+impl Admin {
+    fn new(properties: &Properties) -> Result<Admin, PropertiesError> {
+        let client = properties
+            .admin()
+            .create_with_context(Watch(Link::default()))
+            .map_err(|error: KafkaError| PropertiesError::NotUnderstood { reason: error.to_string() })?;
+        Ok(Admin { client, asking: Fetcher::new(properties)? })
+    }
+
+    /// Asks for all topics: a question for one by name can make it.
+    fn cluster(&self, plans: &[Plan], timeout: Duration) -> Result<Cluster, TopicError> {
+        let metadata = self.asking.metadata(timeout).map_err(|error| match (error, plans.first()) {
+            (FetchError::Connection(refusal), _) => TopicError::Connection(refusal),
+            (FetchError::Unreachable { reason }, _) => TopicError::Unreachable { reason },
+            (error, Some(plan)) => TopicError::Refused {
+                topic: plan.topic.clone(),
+                reason: error.to_string(),
+                command: plan.command(),
+            },
+            (error, None) => TopicError::Unreachable { reason: error.to_string() },
+        })?;
+        let wanted = |name: &str| plans.iter().any(|plan| plan.topic == name);
+        let topics = metadata.topics().iter().filter(|topic| wanted(topic.name())).map(|topic| {
+            let replicas = topic.partitions().iter().map(|partition| partition.replicas().len()).min();
+            let found =
+                Topic { partitions: topic.partitions().len(), replicas: replicas.unwrap_or_default() };
+            (topic.name().to_owned(), found)
+        });
+        Ok(Cluster { topics: topics.collect(), broker: metadata.brokers().first().map(|broker| broker.id()) })
+    }
+
+    /// Why this cluster answers no admin call, when it says so itself; what is not sure is found out by the call.
+    ///
+    /// Calls about topics go to the controller, and the trial cluster names one that it does not have: librdkafka would
+    /// look for it until the time is over. A call about a broker goes to that broker, whose list of calls tells at once.
+    fn unsupported(&self, broker: Option<i32>, timeout: Duration) -> Option<String> {
+        let options = AdminOptions::new().request_timeout(Some(timeout));
+        let described = wait(self.client.describe_configs([&ResourceSpecifier::Broker(broker?)], &options));
+        let error = match described {
+            Ok(mut answers) => KafkaError::AdminOp(answers.pop()?.err()?),
+            Err(error) => error,
+        };
+        (code_of(&error) == Some(RDKafkaErrorCode::UnsupportedFeature)).then(|| error.to_string())
+    }
+
+    /// The settings of topics; in words why the cluster tells none at all.
+    fn describe(
+        &self,
+        plans: &[&Plan],
+        timeout: Duration,
+    ) -> Result<Result<BTreeMap<String, Described>, String>, TopicError> {
+        let options = AdminOptions::new().request_timeout(Some(timeout));
+        let wanted: Vec<_> = plans.iter().map(|plan| ResourceSpecifier::Topic(&plan.topic)).collect();
+        let answers = match wait(self.client.describe_configs(&wanted, &options)) {
+            Ok(answers) => answers,
+            Err(error) if is_untold(&error) => return Ok(Err(error.to_string())),
+            Err(error) => match plans.first() {
+                Some(plan) => return Err(self.refused(&error, plan)),
+                None => return Ok(Err(error.to_string())),
+            },
+        };
+        let mut described = BTreeMap::new();
+        // librdkafka answers in the order of the questions; an answer that failed does not say for which it is.
+        for (plan, answer) in plans.iter().zip(answers) {
+            let settings = match answer {
+                Ok(resource) => {
+                    let told = resource.entries.into_iter();
+                    Ok(told.filter_map(|entry| Some((entry.name, entry.value?))).collect())
+                }
+                Err(code) if is_untold(&KafkaError::AdminOp(code)) => Err(code.to_string()),
+                Err(code) => return Err(self.refused(&KafkaError::AdminOp(code), plan)),
+            };
+            described.insert(plan.topic.clone(), settings);
+        }
+        Ok(Ok(described))
+    }
+
+    fn refused(&self, error: &KafkaError, plan: &Plan) -> TopicError {
+        let reason = error.to_string();
+        match code_of(error) {
+            Some(code) if foreign::is_unreachable(code) => TopicError::Unreachable { reason },
+            _ => TopicError::Refused { topic: plan.topic.clone(), reason, command: plan.command() },
+        }
+    }
 }
 
 /// What differs between a plan and the settings that a cluster reports.
@@ -294,14 +414,56 @@ fn compare(plan: &Plan, found: &BTreeMap<&str, &str>) -> Vec<Problem> {
         let good = match name {
             "max.message.bytes" | "min.insync.replicas" => at_least(value, &wanted),
             "retention.ms" => value == "-1" || (wanted != "-1" && at_least(value, &wanted)),
+            // Of these the promise does not depend: they are remarks.
+            "compression.type" | "message.timestamp.type" => true,
             _ => value == wanted,
         };
         if !good {
             let shown = if value.is_empty() { "not reported" } else { value };
-            problems.push(problem(plan, format!("{name} is {shown}"), format!("set {name}={wanted}")));
+            let what = format!("{name} is {shown} and has to be {wanted}");
+            problems.push(problem(plan, what, format!("run: {}", plan.alter(name, &wanted))));
         }
     }
     problems
+}
+
+/// More in-sync replicas are demanded than there can be: no frame would ever be acknowledged.
+fn unwritable(plan: &Plan, topic: Topic, found: &BTreeMap<&str, &str>) -> Option<Problem> {
+    let insync: usize = found.get("min.insync.replicas")?.parse().ok()?;
+    (insync > topic.replicas).then(|| {
+        let what =
+            format!("min.insync.replicas is {insync} and each partition has {} replicas", topic.replicas);
+        let wanted = topic.replicas.saturating_sub(1).max(1).to_string();
+        problem(plan, what, format!("run: {}", plan.alter("min.insync.replicas", &wanted)))
+    })
+}
+
+/// What is not as planned and does not touch the promise.
+fn remarks(plan: &Plan, topic: Topic, found: &BTreeMap<&str, &str>) -> Vec<Problem> {
+    let mut remarks = Vec::new();
+    if u32::try_from(topic.replicas).is_ok_and(|replicas| replicas < plan.replication) {
+        let what = format!(
+            "it has {} replicas, and `replication` under [topics] is {}",
+            topic.replicas, plan.replication
+        );
+        let remedy = "add replicas with kafka-reassign-partitions.sh, or set `replication` to what there is";
+        remarks.push(problem(plan, what, remedy.to_owned()));
+    }
+    for (name, wanted) in plan.settings() {
+        let value = found.get(name).copied().unwrap_or(&wanted);
+        if matches!(name, "compression.type" | "message.timestamp.type") && value != wanted {
+            let what = format!("{name} is {value}, better {wanted}");
+            remarks.push(problem(plan, what, format!("run: {}", plan.alter(name, &wanted))));
+        }
+    }
+    let replicas = topic.replicas.to_string();
+    if topic.replicas > 1 && found.get("min.insync.replicas") == Some(&replicas.as_str()) {
+        let what =
+            format!("min.insync.replicas is {replicas}, all there are: one broker away stops the stream");
+        let wanted = topic.replicas.saturating_sub(1).to_string();
+        remarks.push(problem(plan, what, format!("run: {}", plan.alter("min.insync.replicas", &wanted))));
+    }
+    remarks
 }
 
 fn at_least(value: &str, wanted: &str) -> bool {
@@ -310,13 +472,6 @@ fn at_least(value: &str, wanted: &str) -> bool {
 
 fn problem(plan: &Plan, what: String, remedy: String) -> Problem {
     Problem { topic: plan.topic.clone(), what, remedy }
-}
-
-pub(crate) fn admin(properties: &Properties) -> Result<AdminClient<DefaultClientContext>, PropertiesError> {
-    properties
-        .admin()
-        .create()
-        .map_err(|error: KafkaError| PropertiesError::NotUnderstood { reason: error.to_string() })
 }
 
 /// Whether the cluster, which has just answered a question for its topics, does not know an admin call. A proxy or the
@@ -334,12 +489,9 @@ fn is_unanswered(error: &KafkaError) -> bool {
     )
 }
 
-pub(crate) fn refused(error: &KafkaError, topic: &str) -> TopicError {
-    let reason = error.to_string();
-    match code_of(error) {
-        Some(code) if foreign::is_unreachable(code) => TopicError::Unreachable { reason },
-        _ => TopicError::Refused { topic: topic.to_owned(), reason },
-    }
+/// Whether the cluster does not tell settings, or not this account.
+fn is_untold(error: &KafkaError) -> bool {
+    is_unanswered(error) || foreign::is_acl(error)
 }
 
 /// Wakes the thread that waits for an admin call.

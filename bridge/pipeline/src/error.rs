@@ -5,8 +5,8 @@ use crate::outside::RandomError;
 use bridge_chain::start::Halt;
 use bridge_event::At;
 use bridge_event::Department;
-use bridge_kafka::PropertiesError;
 use bridge_kafka::topics::{Problem, TopicError};
+use bridge_kafka::{DeliveryError, PropertiesError};
 use bridge_ledger::{AppendError, OpenError, ReadError};
 use connectors_source::SourceError;
 
@@ -56,6 +56,17 @@ pub enum ConnectorError {
     /// Topics are set up so that the promise could not be kept.
     #[error("PUB020: {}", problems(.0))]
     Topics(Vec<Problem>),
+    /// A topic that holds what the log names is not there any more.
+    #[error(
+        "STA030: the topic {topic} is not there, and the log names what it held: it was deleted; publish again from an archive or sign a GAP"
+    )]
+    TopicGone {
+        /// The topic.
+        topic: String,
+    },
+    /// Kafka refuses what is published, life after life.
+    #[error(transparent)]
+    Delivery(DeliveryError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),

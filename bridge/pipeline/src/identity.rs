@@ -1,83 +1,13 @@
 //! Who the source and the datasets are, on record before the first batch names them.
 
-use crate::life::{End, Plan, held};
-use crate::settings::TopicSettings;
-use crate::shutdown::Shutdown;
+use crate::life::{End, held};
 use crate::{Connector, ConnectorError};
 use bridge_envelope::{ContractRecord, Entry, Frame, IncarnationRecord, SchemaFile, Signed, TrustEntry};
 use bridge_event::{At, Incarnation, IncarnationNumber, LogIndex};
-use bridge_kafka::Properties;
-use bridge_kafka::topics::{self, Checked, Created, Plan as TopicPlan, TopicError};
 use bridge_ledger::{Acknowledged, Log};
 use bridge_suite::Digest;
 use schemas::{Compatibility, Contract, ContractFiles, compatible};
 use std::sync::Mutex;
-use std::time::Duration;
-
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The topics must be there with settings that keep the promise; the mock cluster has no settings to check.
-pub(crate) fn check_topics(connector: &Connector, plans: &[Plan], shutdown: &Shutdown) -> Result<(), End> {
-    let TopicSettings { check, replication, retention_ms } = connector.topics;
-    if !check {
-        tracing::info!("the topics' settings are not checked, as configured");
-        return Ok(());
-    }
-    let mut wanted: Vec<TopicPlan> = plans
-        .iter()
-        .map(|p| TopicPlan::of_dataset(&p.stream.topic(), 1, replication, retention_ms))
-        .collect();
-    wanted.extend(TopicPlan::of_records(replication));
-    for plan in wanted {
-        match ask(connector, &plan, shutdown, topics::check)? {
-            Ok(Checked::Good) => {}
-            Ok(Checked::NotChecked { reason }) => {
-                tracing::info!(topic = %plan.topic, %reason, "the broker does not tell topics' settings; not checked");
-            }
-            Ok(Checked::Missing) => create(connector, &plan, shutdown)?,
-            Ok(Checked::Problems(problems)) => return Err(End::Halt(ConnectorError::Topics(problems))),
-            Err(error) => return Err(topic_end(error)),
-        }
-    }
-    Ok(())
-}
-
-/// Asks the cluster about a topic. librdkafka waits for an answer without looking up, so a shutdown does not wait for it.
-fn ask<T: Send + 'static>(
-    connector: &Connector,
-    plan: &TopicPlan,
-    shutdown: &Shutdown,
-    question: fn(&Properties, &TopicPlan, Duration) -> Result<T, TopicError>,
-) -> Result<Result<T, TopicError>, End> {
-    let (kafka, plan) = (connector.kafka.clone(), plan.clone());
-    match shutdown.unless_asked(move || question(&kafka, &plan, TIMEOUT)) {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) => Err(End::Stopped),
-        Err(error) => Err(End::retry(error)),
-    }
-}
-
-fn create(connector: &Connector, plan: &TopicPlan, shutdown: &Shutdown) -> Result<(), End> {
-    match ask(connector, plan, shutdown, topics::create)? {
-        Ok(Created::Made | Created::AlreadyThere) => {
-            tracing::info!(topic = %plan.topic, "topic made");
-            Ok(())
-        }
-        Ok(Created::NotSupported { reason }) => Err(End::Retry(format!(
-            "the topic {} is not there, and this cluster cannot be asked to make it ({reason})",
-            plan.topic
-        ))),
-        Err(error) => Err(topic_end(error)),
-    }
-}
-
-fn topic_end(error: TopicError) -> End {
-    if error.disposition() == bridge_kafka::Disposition::Retry {
-        End::retry(error)
-    } else {
-        End::Halt(error.into())
-    }
-}
 
 /// The number of the source's incarnation. A log without one gets the first; another identity halts.
 pub(crate) fn incarnation(

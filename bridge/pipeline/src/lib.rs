@@ -42,6 +42,7 @@ mod shutdown;
 mod start;
 mod streams;
 mod tail;
+mod topics;
 
 pub use capture::CaptureError;
 pub use error::ConnectorError;

@@ -21,6 +21,7 @@ use bridge_envelope::{Compression, Entry};
 use bridge_event::{
     At, Epoch, GroupName, IncarnationNumber, LogIndex, Origin, SectionName, Sequence, StreamId, UnixMicros,
 };
+use bridge_kafka::DeliveryError;
 use bridge_ledger::{AppendError, CosignersBell, Log};
 use bridge_suite::{Digest, SigningKey, Suite};
 use bridge_trust::Trust;
@@ -40,6 +41,8 @@ pub(crate) enum End {
     Superseded(String),
     /// The next start mends it.
     Retry(String),
+    /// Kafka refuses what is published. It may have been for a moment; when it goes on, a person has to decide.
+    Refused(DeliveryError),
     /// A person has to decide.
     Halt(ConnectorError),
 }
@@ -48,6 +51,14 @@ impl End {
     /// Something outside failed that a new start mends.
     pub(crate) fn retry(error: impl std::fmt::Display) -> End {
         End::Retry(error.to_string())
+    }
+
+    /// A frame was not acknowledged.
+    pub(crate) fn undelivered(error: DeliveryError) -> End {
+        match error {
+            DeliveryError::TooLarge { .. } | DeliveryError::Forbidden { .. } => End::Refused(error),
+            _ => End::retry(error),
+        }
     }
 
     /// Our own rules refused our own doing.

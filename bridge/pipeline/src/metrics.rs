@@ -2,6 +2,7 @@
 //! of the connector's own streams.
 
 use bridge_event::{Sequence, StreamId, UnixMicros};
+use bridge_kafka::Standing;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,6 +13,32 @@ struct Pulse {
     uncovered_since: Option<UnixMicros>,
     newest: Option<Sequence>,
     beacon_at: Option<UnixMicros>,
+}
+
+/// How the producer stands with its brokers.
+#[derive(Debug)]
+struct Producer {
+    brokers_up: IntGauge,
+    queued_frames: IntGauge,
+    queued_bytes: IntGauge,
+}
+
+impl Producer {
+    fn new(registry: &Registry) -> Result<Producer, prometheus::Error> {
+        let value = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        Ok(Producer {
+            brokers_up: value("govbridge_publish_brokers_up", "Brokers that the producer is connected to")?,
+            queued_frames: value(
+                "govbridge_publish_queue_frames",
+                "Frames in the producer, not acknowledged yet",
+            )?,
+            queued_bytes: value("govbridge_publish_queue_bytes", "Bytes of those frames")?,
+        })
+    }
 }
 
 /// A connector's metrics and its health.
@@ -37,7 +64,12 @@ pub struct Metrics {
     acknowledged: IntGauge,
     log_size: IntGauge,
     outstanding: IntGaugeVec,
+    producer: Producer,
     pulses: Mutex<Vec<Pulse>>,
+    /// Why the last life ended, while no new one runs.
+    broke: Mutex<Option<String>>,
+    /// The producer has said that no broker is connected.
+    away: std::sync::atomic::AtomicBool,
     running: std::sync::atomic::AtomicBool,
 }
 
@@ -104,6 +136,9 @@ impl Metrics {
                 "The commit up to which the source may forget",
             )?,
             log_size: value("govbridge_append_log_entries", "Entries in the log")?,
+            producer: Producer::new(&registry)?,
+            broke: Mutex::new(None),
+            away: std::sync::atomic::AtomicBool::new(false),
             witness_faults,
             outstanding,
             streams: streams.iter().map(ToString::to_string).collect(),
@@ -184,6 +219,8 @@ impl Metrics {
         self.epoch.set(gauge(epoch));
         self.outstanding.reset();
         self.pulses().fill(Pulse::default());
+        self.away.store(false, std::sync::atomic::Ordering::SeqCst);
+        *self.broke.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.running.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
@@ -191,8 +228,19 @@ impl Metrics {
         self.running.store(false, std::sync::atomic::Ordering::SeqCst);
     }
 
-    pub(crate) fn restarted(&self) {
+    /// A life ended, and why.
+    pub(crate) fn restarted(&self, why: &str) {
         self.restarts.inc();
+        *self.broke.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
+    /// How the producer stands with its brokers.
+    pub(crate) fn kafka(&self, standing: Standing) {
+        let Standing { brokers_up, queued_frames, queued_bytes } = standing;
+        self.producer.brokers_up.set(gauge(brokers_up.unwrap_or(0)));
+        self.producer.queued_frames.set(gauge(queued_frames));
+        self.producer.queued_bytes.set(gauge(queued_bytes));
+        self.away.store(brokers_up == Some(0), std::sync::atomic::Ordering::SeqCst);
     }
 
     pub(crate) fn checkpoint(&self, size: u64, cosignatures: usize, quorum: bool) {
@@ -222,7 +270,13 @@ impl Metrics {
     pub fn complaints(&self, now: UnixMicros, checkpoint_ms: u64, idle_ms: u64) -> Vec<String> {
         let mut complaints = Vec::new();
         if !self.running.load(std::sync::atomic::Ordering::SeqCst) {
-            complaints.push("the connector is starting, restarting or stopping".to_owned());
+            let mut complaint = "the connector is starting, restarting or stopping".to_owned();
+            if let Some(why) = &*self.broke.lock().unwrap_or_else(PoisonError::into_inner) {
+                complaint = format!("{complaint}: {why}");
+            }
+            complaints.push(complaint);
+        } else if self.away.load(std::sync::atomic::Ordering::SeqCst) {
+            complaints.push("Kafka is away: the producer is connected to no broker".to_owned());
         }
         let older = |since: UnixMicros, interval_ms: u64| {
             let bound = i64::try_from(interval_ms.saturating_mul(3000)).unwrap_or(i64::MAX);
@@ -291,6 +345,21 @@ mod tests {
         metrics.beacon_acknowledged(0, UnixMicros(0), None);
         assert!(metrics.complaints(UnixMicros(90 * SECOND), 1000, 30_000).is_empty());
         assert_eq!(metrics.complaints(UnixMicros(90 * SECOND + 1), 1000, 30_000).len(), 1);
+    }
+
+    #[test]
+    fn kafka_away_and_a_broken_life_are_called_by_their_names() {
+        let metrics = one_stream();
+        metrics.restarted("FET002: no broker answers");
+        let complaints = metrics.complaints(UnixMicros(0), 1000, 30_000);
+        assert!(complaints.iter().any(|one| one.contains("FET002")), "{complaints:?}");
+        metrics.started(1);
+        metrics.beacon_acknowledged(0, UnixMicros(0), None);
+        metrics.kafka(Standing { brokers_up: Some(0), queued_frames: 3, queued_bytes: 100 });
+        let complaints = metrics.complaints(UnixMicros(0), 1000, 30_000);
+        assert!(complaints.iter().any(|one| one.contains("Kafka is away")), "{complaints:?}");
+        metrics.kafka(Standing { brokers_up: Some(1), ..Standing::default() });
+        assert!(metrics.complaints(UnixMicros(0), 1000, 30_000).is_empty());
     }
 
     #[test]

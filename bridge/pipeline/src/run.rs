@@ -15,6 +15,7 @@ use crate::settings::{BatchLimits, Intervals, TopicSettings};
 use crate::shutdown::Shutdown;
 use crate::start::{Started, StartedStream, Starting};
 use crate::streams::{Sending, Streams};
+use crate::topics;
 use bridge_chain::outgoing::Outgoing;
 use bridge_chain::{SnapshotPlace, State};
 use bridge_envelope::{ContractRecord, Entry, Signed};
@@ -87,6 +88,9 @@ const TO_SEAL_MAX: usize = 16;
 /// How long to wait before the next life after a delivery error, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
+/// After so many lives in a row that Kafka ended by a refusal, it is no matter of a moment.
+const REFUSALS_MAX: u32 = 3;
+
 /// Runs a connector until `shutdown` is asked for, it is superseded, or it halts.
 ///
 /// The log is open, and so its lock is held, before this is called. `listener` serves tiles, `/metrics` and `/health`.
@@ -125,14 +129,14 @@ fn live(
     let mut source = claim()?;
     let mut wait = BACKOFF.0;
     let mut checked = false;
+    let mut refused = 0;
     // Whether the source begins again at its kept place: nothing may be captured before it does.
     let mut rewound = true;
     loop {
         let began = Instant::now();
         let ready = match (rewound, checked) {
             (false, _) => source.rewind().map_err(source_end),
-            (true, false) => identity::check_topics(connector, plans, shutdown),
-            (true, true) => Ok(()),
+            (true, again) => topics::check(connector, plans, log, again, shutdown),
         };
         let end = match ready {
             Err(end) => end,
@@ -150,8 +154,15 @@ fn live(
             End::Stopped => return Ok(()),
             End::Superseded(why) => return Err(ConnectorError::Superseded(why)),
             End::Halt(error) => return Err(error),
-            End::Retry(why) => {
-                metrics.restarted();
+            End::Refused(error) if refused >= REFUSALS_MAX => return Err(ConnectorError::Delivery(error)),
+            end @ (End::Retry(_) | End::Refused(_)) => {
+                refused = if matches!(end, End::Refused(_)) { refused + 1 } else { 0 };
+                let why = match end {
+                    End::Refused(error) => error.to_string(),
+                    End::Retry(why) => why,
+                    _ => String::new(),
+                };
+                metrics.restarted(&why);
                 if began.elapsed() > BACKOFF.1 {
                     wait = BACKOFF.0;
                 }
@@ -341,6 +352,7 @@ fn run_life(
             }
         });
         scope.spawn(move || checkpoint::run(life));
+        scope.spawn(move || topics::watch(life));
         let captured = capture(life, source, assembler, &generations, &outlet);
         if let Err(end) = captured {
             life.end(end);

@@ -43,6 +43,8 @@ enum Sent {
 /// for as long as [`QUIET`], Kafka is slow or away, and new work may wait a little longer.
 const REPORTS_WAIT: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(10));
 const QUIET: Duration = Duration::from_millis(100);
+/// How often the metrics are told how the producer stands.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait for work while nothing is in flight; a message, or the end of all who send one, comes at once.
 const WORK_WAIT: Duration = Duration::from_millis(500);
 
@@ -54,11 +56,18 @@ pub(crate) struct Courier<'a> {
     token: u64,
     /// When Kafka last reported, or was first given something to report on.
     heard: Instant,
+    /// Where each stream ends, as Kafka's acknowledgements say.
+    ends: Vec<Offset>,
+    /// When the metrics were last told how the producer stands.
+    told: Instant,
 }
 
 impl<'a> Courier<'a> {
     pub(crate) fn new(life: &'a Life<'a>, publisher: Publisher) -> Courier<'a> {
-        Courier { life, publisher, sent: HashMap::new(), token: 0, heard: Instant::now() }
+        let ends =
+            life.streams(|streams| streams.sending.iter().map(|s| s.outgoing.place().offset).collect());
+        let now = Instant::now();
+        Courier { life, publisher, sent: HashMap::new(), token: 0, heard: now, ends, told: now }
     }
 
     /// Hands a frame to the producer, waiting while its queue is full.
@@ -97,15 +106,31 @@ impl<'a> Courier<'a> {
         }
         for delivery in reports {
             let sent = self.sent.remove(&delivery.token);
-            let offset = delivery.result.map_err(End::retry)?;
+            let offset = delivery.result.map_err(End::undelivered)?;
             if let Some(sent) = sent {
                 self.delivered(&sent, offset)?;
             }
         }
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            self.life.metrics().kafka(self.publisher.link().standing());
+        }
         if self.publisher.broken() { Err(End::Retry("the producer is broken".to_owned())) } else { Ok(()) }
     }
 
-    fn delivered(&self, sent: &Sent, offset: Offset) -> Result<(), End> {
+    fn delivered(&mut self, sent: &Sent, offset: Offset) -> Result<(), End> {
+        if let Sent::Batch { stream, .. } | Sent::Beacon { stream, .. } = *sent
+            && let Some(end) = self.ends.get_mut(stream)
+        {
+            if offset < *end {
+                // Kafka lost what it had acknowledged, or the topic is another one by the same name. Nothing of this may
+                // reach the log; the next start finds out which it is.
+                return Err(End::Retry(format!(
+                    "a frame stands at offset {offset}, and the stream ended at {end}"
+                )));
+            }
+            *end = Offset(offset.0.saturating_add(1));
+        }
         match *sent {
             Sent::Batch { stream, sequence } => {
                 self.life

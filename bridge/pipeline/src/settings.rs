@@ -76,15 +76,18 @@ pub struct TopicSettings {
     /// Whether topics are made when missing and their settings checked at the start. librdkafka's mock cluster answers no
     /// such question, which is logged.
     pub check: bool,
-    /// Copies of each partition.
+    /// How often the settings are checked again while the connector runs.
+    pub check_ms: u64,
+    /// Copies of each partition: 1 on a single node, 3 where data matters.
     pub replication: u32,
-    /// How long Kafka keeps batches; absent: for ever.
+    /// How long Kafka keeps batches; absent: for ever. A connector that finds its place removed goes on from its log when
+    /// this is set, and halts when it is not.
     pub retention_ms: Option<u64>,
 }
 
 impl Default for TopicSettings {
     fn default() -> Self {
-        TopicSettings { check: true, replication: 3, retention_ms: None }
+        TopicSettings { check: true, check_ms: 60_000, replication: 3, retention_ms: None }
     }
 }
 

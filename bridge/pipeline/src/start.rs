@@ -12,11 +12,11 @@ use crate::{Connector, ConnectorError};
 use bridge_chain::start::{Adopted, Effect, Halt, Located, Outcome, Sizes, Start};
 use bridge_chain::{Facts, Input, Last, Open, State};
 use bridge_envelope::{
-    BatchEntry, Entry, EpochEntry, Expected, Fence, FrameKind, Header, RowPosition, sign_fence, verify_batch,
-    verify_beacon, verify_fence,
+    BatchEntry, Beacon, Entry, EpochEntry, Expected, Fence, FrameKind, Header, RowPosition, sign_fence,
+    verify_batch, verify_beacon, verify_fence,
 };
 use bridge_event::{Epoch, IncarnationNumber, LogIndex, Offset, Sequence};
-use bridge_kafka::{Fetched, Fetcher, Publisher, Reading};
+use bridge_kafka::{FetchError, Fetched, Fetcher, Publisher, Reading};
 use bridge_ledger::Log;
 use bridge_suite::{Digest, KeyId};
 use std::collections::HashMap;
@@ -61,7 +61,12 @@ pub(crate) struct Starting<'a> {
     fetcher: Fetcher,
     publisher: Option<Publisher>,
     readers: Vec<Reader>,
+    /// The newest beacons, as they were found when the log was checked: what they say of a place stays true.
+    beacons: Vec<Option<Beacon>>,
     reading: usize,
+    /// Records read so far, and since when.
+    records: u64,
+    began: Instant,
 }
 
 /// The newest epoch entry, `Epoch(0)` in a new log.
@@ -88,7 +93,10 @@ impl<'a> Starting<'a> {
             fetcher: Fetcher::new(&connector.kafka).map_err(|e| End::Halt(ConnectorError::Properties(e)))?,
             publisher: None,
             readers: plans.iter().map(|_| Reader::default()).collect(),
+            beacons: Vec::new(),
             reading: 0,
+            records: 0,
+            began: Instant::now(),
         })
     }
 
@@ -130,6 +138,11 @@ impl<'a> Starting<'a> {
         self.plans.get(stream).ok_or(End::Halt(ConnectorError::NoSuchStream(stream)))
     }
 
+    /// Whether the log names batches of the stream.
+    fn holds(&self, plan: &Plan) -> bool {
+        held(self.log).head(&plan.stream).is_some()
+    }
+
     fn expected(&self, plan: &Plan) -> Expected {
         Expected { stream: plan.stream.clone(), origin: self.connector.origin.clone(), suite: plan.suite }
     }
@@ -141,12 +154,23 @@ impl<'a> Starting<'a> {
             (newest_epoch(&log), log.size(), log.own_checkpoint().map_or(0, |(size, _)| size))
         };
         let mut beacon = 0;
+        self.beacons.clear();
         for plan in self.plans {
             let expected = self.expected(plan);
-            let found =
-                tail::newest_beacon(&mut self.fetcher, plan, &expected, self.connector, self.shutdown)?;
-            let size = found.and_then(|b| b.appended).and_then(|a| tail::checkpoint_size(&a.checkpoint));
+            let held = self.holds(plan);
+            let found = tail::newest_beacon(
+                &mut self.fetcher,
+                plan,
+                &expected,
+                self.connector,
+                held,
+                &mut self.records,
+                self.shutdown,
+            )?;
+            let proven = found.as_ref().and_then(|beacon| beacon.appended.as_ref());
+            let size = proven.and_then(|proven| tail::checkpoint_size(&proven.checkpoint));
             beacon = beacon.max(size.unwrap_or(0));
+            self.beacons.push(found);
         }
         let witnesses = checkpoint::largest_witnessed(self.connector, self.shutdown)?;
         Ok(Outcome::LogChecked { newest, sizes: Sizes { log, checkpoint, beacon, witnesses } })
@@ -204,7 +228,7 @@ impl<'a> Starting<'a> {
                         *fence = Some(offset);
                     }
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => failed = failed.take().or(Some(error)),
             });
             if self.shutdown.is_asked() {
                 return Err(End::Stopped);
@@ -212,7 +236,7 @@ impl<'a> Starting<'a> {
         }
         if let Some(error) = failed {
             // The rules would take a new epoch at once; a broker that is away for a minute would cost thousands.
-            return Err(End::retry(error));
+            return Err(End::undelivered(error));
         }
         if fences.iter().any(Option::is_none) {
             return Err(End::Retry("not every fence was acknowledged in time".to_owned()));
@@ -224,14 +248,24 @@ impl<'a> Starting<'a> {
 
     fn locate(&mut self, stream: usize) -> Result<Located, End> {
         let plan = self.plan(stream)?;
-        let bounds = tail::bounds(&self.fetcher, plan, self.shutdown)?;
-        let expected = self.expected(plan);
+        let bounds = tail::bounds(&self.fetcher, plan, self.holds(plan), self.shutdown)?;
         let kept = held(self.log).place(&plan.stream).and_then(StreamHead::decode);
+        let topics = self.connector.topics;
+        if topics.check
+            && topics.retention_ms.is_none()
+            && kept.as_ref().is_some_and(|head| head.place.offset < bounds.low)
+        {
+            // The topic keeps its records for ever, as was checked: it was not retention that removed them.
+            return Err(self.halt(Halt::TopicCut { stream }));
+        }
         let known = match kept {
             Some(head) if head.place.offset >= bounds.low => Some(head),
             // No `heads` file, or retention removed the record that it names: any verified beacon has a place.
-            _ => tail::newest_beacon(&mut self.fetcher, plan, &expected, self.connector, self.shutdown)?
-                .map(|beacon| StreamHead::of_beacon(&beacon))
+            _ => self
+                .beacons
+                .get(stream)
+                .and_then(Option::as_ref)
+                .map(StreamHead::of_beacon)
                 .filter(|head| head.place.offset >= bounds.low),
         };
         if let Some(head) = known {
@@ -286,7 +320,15 @@ impl<'a> Starting<'a> {
             if self.shutdown.is_asked() {
                 return Err(End::Stopped);
             }
-            if let Some(record) = self.fetcher.next(POLL).map_err(End::retry)? {
+            let record = match self.fetcher.next(POLL) {
+                // Behind the topic's end: it ended before the own fence, which stood there a moment ago.
+                Err(FetchError::OutOfRange { offset, bounds, .. }) if offset > bounds.high => {
+                    return Ok(Outcome::Ended);
+                }
+                record => record.map_err(End::retry)?,
+            };
+            if let Some(record) = record {
+                self.records += 1;
                 let offset = record.offset;
                 return Ok(Outcome::Record { offset, input: self.judge(plan, &record) });
             }
@@ -388,7 +430,8 @@ impl<'a> Starting<'a> {
             });
             streams.push(StartedStream { adopted, head_last, in_log });
         }
-        tracing::info!(%epoch, streams = streams.len(), "started");
+        let (records, took_ms) = (self.records, self.began.elapsed().as_millis());
+        tracing::info!(%epoch, streams = streams.len(), records, took_ms, "started");
         Ok(Started { epoch, publisher, streams })
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Only a beacon is looked for: a batch, a fence or a copy found by search says nothing about where to begin.
 
-use crate::Connector;
 use crate::life::{End, Plan};
 use crate::shutdown::Shutdown;
+use crate::{Connector, ConnectorError};
 use bridge_envelope::{Beacon, Expected, FrameKind, verify_beacon};
 use bridge_event::Offset;
 use bridge_kafka::{Bounds, FetchError, Fetcher, Reading};
@@ -19,7 +19,9 @@ const SLICE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Which records of the stream the broker holds. Asked in slices: a shutdown waits for one of them at most.
-pub(crate) fn bounds(fetcher: &Fetcher, plan: &Plan, shutdown: &Shutdown) -> Result<Bounds, End> {
+///
+/// A topic whose batches the log names (`held`) and which is not there, also after some time, was deleted.
+pub(crate) fn bounds(fetcher: &Fetcher, plan: &Plan, held: bool, shutdown: &Shutdown) -> Result<Bounds, End> {
     let (topic, partition) = (plan.stream.topic(), plan.stream.partition);
     let deadline = Instant::now() + TIMEOUT;
     let mut slice = SLICE.0;
@@ -27,6 +29,10 @@ pub(crate) fn bounds(fetcher: &Fetcher, plan: &Plan, shutdown: &Shutdown) -> Res
         match fetcher.bounds(&topic, partition, slice) {
             Ok(bounds) => return Ok(bounds),
             Err(FetchError::Unreachable { .. }) if Instant::now() < deadline => {}
+            Err(FetchError::UnknownTopic { .. }) if held && Instant::now() < deadline => {}
+            Err(FetchError::UnknownTopic { .. }) if held => {
+                return Err(End::Halt(ConnectorError::TopicGone { topic }));
+            }
             Err(error) => return Err(End::retry(error)),
         }
         if shutdown.wait(PAUSE) {
@@ -37,16 +43,19 @@ pub(crate) fn bounds(fetcher: &Fetcher, plan: &Plan, shutdown: &Shutdown) -> Res
 }
 
 /// The newest beacon in the stream under this connector's own key, `None` when there is none. After a change of the key
-/// the first start finds none and relies on the log's `heads` file, or reads the stream from its beginning.
+/// the first start finds none and relies on the log's `heads` file, or reads the stream from its beginning. `records` is
+/// raised by what was read.
 pub(crate) fn newest_beacon(
     fetcher: &mut Fetcher,
     plan: &Plan,
     expected: &Expected,
     connector: &Connector,
+    held: bool,
+    records: &mut u64,
     shutdown: &Shutdown,
 ) -> Result<Option<Beacon>, End> {
     let (topic, partition) = (plan.stream.topic(), plan.stream.partition);
-    let Bounds { low, high } = bounds(fetcher, plan, shutdown)?;
+    let Bounds { low, high } = bounds(fetcher, plan, held, shutdown)?;
     let mut to = high;
     let mut window = FIRST_WINDOW;
     while to > low {
@@ -55,6 +64,7 @@ pub(crate) fn newest_beacon(
         fetcher.assign(vec![reading]).map_err(End::retry)?;
         let mut newest = None;
         while let Some(record) = next_before(fetcher, plan, to, shutdown)? {
+            *records += 1;
             if FrameKind::of(&record) == Some(FrameKind::Beacon)
                 && let Ok(beacon) = verify_beacon(&record, &connector.trust, expected).into_verified()
                 && beacon.signers().iter().all(|key| *key == connector.signing.id())
@@ -89,7 +99,7 @@ fn next_before(
         match fetcher.next(Duration::from_millis(100)).map_err(End::retry)? {
             Some(record) if record.offset >= to => return Ok(None),
             Some(record) => return Ok(Some(record.bytes)),
-            None if next >= bounds(fetcher, plan, shutdown)?.high => return Ok(None),
+            None if next >= bounds(fetcher, plan, false, shutdown)?.high => return Ok(None),
             None => {}
         }
     }

@@ -160,6 +160,14 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// A topic that was read before is not there any more.
+    #[error(
+        "DEL024: the topic of {stream} was read before and is not there any more: it was deleted; have its batches published again from an archive, and do not let an empty topic take its place unseen"
+    )]
+    TopicGone {
+        /// The stream.
+        stream: String,
+    },
     /// Findings ended the delivery.
     #[error("DEL022: delivery has halted: {}; what was delivered before stands, look at each finding's page", words(.0))]
     Halted(Vec<Found>),
@@ -185,6 +193,7 @@ impl RunError {
             RunError::Deliver(error) => error.code(),
             RunError::NoContract { .. } => "DEL020",
             RunError::NoPlace { .. } => "DEL021",
+            RunError::TopicGone { .. } => "DEL024",
             RunError::Halted(_) => "DEL022",
             RunError::Process(_) | RunError::Interrupted(_) => "DEL023",
         }

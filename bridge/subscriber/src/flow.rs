@@ -29,6 +29,7 @@ use crate::quiet::Quiet;
 use crate::records::Records;
 use crate::settings::{Mode, Settings};
 use crate::sink::Sink;
+use crate::start::GONE;
 use crate::{Clock, DeliverError, Found, Interrupted, Level, Point, Probe, RunError};
 
 /// Findings that are kept to be told; what comes after them is counted only.
@@ -36,6 +37,9 @@ const FINDINGS_MAX: usize = 10_000;
 
 /// How often the same trouble with the broker is told.
 const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a question about a topic may hold up the delivery, each second while Kafka says that there is none.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a search in a log's tiles may hold up the delivery, each second.
 const SEARCH: Duration = Duration::from_millis(100);
@@ -142,6 +146,8 @@ pub(crate) struct Flow {
     paused: Vec<usize>,
     looked: Instant,
     told_fetch: Option<Instant>,
+    /// Since when Kafka says that it knows no such topic.
+    unknown: Option<Instant>,
 }
 
 /// The parts that a flow is made of.
@@ -209,6 +215,7 @@ impl Flow {
             paused: Vec::new(),
             looked: now,
             told_fetch: None,
+            unknown: None,
         })
     }
 
@@ -247,6 +254,9 @@ impl Flow {
                 if self.told_fetch.is_none_or(|told| told.elapsed() > TELL_EVERY) {
                     self.told_fetch = Some(Instant::now());
                     tracing::warn!(%error, "fetch");
+                }
+                if matches!(error, FetchError::UnknownTopic { .. }) {
+                    self.unknown.get_or_insert(Instant::now());
                 }
                 if matches!(error, FetchError::Failed { .. }) {
                     self.fetcher = Fetcher::new(&self.properties)?;
@@ -350,11 +360,45 @@ impl Flow {
             for found in self.records.look()? {
                 self.report(found)?;
             }
+            self.look_at_kafka()?;
             self.look_at_beacons()?;
             self.look_at_logs()?;
             self.look_for_records()?;
         }
         Ok(())
+    }
+
+    /// Whether a broker is there, and whether a topic that was said to be unknown is gone for good.
+    fn look_at_kafka(&mut self) -> Result<(), Trouble> {
+        let standing = self.fetcher.link().standing();
+        self.metrics.brokers_up.set(i64::try_from(standing.brokers_up.unwrap_or(0)).unwrap_or(i64::MAX));
+        self.health.away(standing.brokers_up == Some(0));
+        let Some(since) = self.unknown else { return Ok(()) };
+        let mut unknown = None;
+        for lane in self.lanes.iter().filter(|lane| !lane.halted) {
+            let stream = &lane.expected.stream;
+            match self.fetcher.bounds(&stream.topic(), stream.partition, LOOK) {
+                Err(FetchError::UnknownTopic { .. }) => unknown = Some(stream.to_string()),
+                Ok(bounds) if lane.next > bounds.high => {
+                    let what = format!(
+                        "the topic ends at offset {}, and was read up to {} before: its end was cut off, or it was made anew",
+                        bounds.high, lane.next
+                    );
+                    return Err(Found::halt("CHA020", what).of_stream(stream).into());
+                }
+                _ => {}
+            }
+        }
+        match unknown {
+            None => {
+                self.unknown = None;
+                // What librdkafka has given up on account of the missing topic is taken up again.
+                self.assign()?;
+                Ok(())
+            }
+            Some(stream) if since.elapsed() > GONE => Err(RunError::TopicGone { stream }.into()),
+            Some(_) => Ok(()),
+        }
     }
 
     fn group_wait(&self) -> Duration {

@@ -83,6 +83,8 @@ pub(crate) struct Health {
 #[derive(Debug, Default)]
 struct Inner {
     halted: Option<String>,
+    /// No broker is connected.
+    away: bool,
     streams: BTreeMap<String, Option<Seen>>,
 }
 
@@ -101,6 +103,11 @@ impl Health {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).halted = None;
     }
 
+    /// Whether Kafka is away.
+    pub(crate) fn away(&self, away: bool) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).away = away;
+    }
+
     pub(crate) fn halted(&self, why: String) {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).halted = Some(why);
     }
@@ -109,6 +116,9 @@ impl Health {
     pub(crate) fn answer(&self, now: UnixMicros) -> (bool, String) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wrong: Vec<String> = inner.halted.iter().cloned().collect();
+        if inner.away {
+            wrong.push("Kafka is away: the reader is connected to no broker".to_owned());
+        }
         if inner.streams.is_empty() {
             wrong.push("not started yet".to_owned());
         }
@@ -177,6 +187,11 @@ mod tests {
         health.stream(&stream, None);
         assert!(!health.answer(at(1000)).0);
         health.stream(&stream, Some(seen(Some(1000))));
+        assert!(health.answer(at(1000)).0);
+        health.away(true);
+        let (good, words) = health.answer(at(1000));
+        assert!(!good && words.contains("Kafka is away"), "{words}");
+        health.away(false);
         assert!(health.answer(at(1000)).0);
         health.halted("CHA002".to_owned());
         assert!(!health.answer(at(1000)).0);

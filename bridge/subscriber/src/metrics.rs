@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) waiting_bytes: IntGauge,
     pub(crate) refetches: IntCounter,
     pub(crate) halted: IntGauge,
+    pub(crate) brokers_up: IntGauge,
     pub(crate) sequence: IntGaugeVec,
     pub(crate) proof_age: IntGaugeVec,
 }
@@ -78,6 +79,7 @@ impl Metrics {
                 "govbridge_fetch_refetches_total",
                 "Times that a stream was read again for lack of memory",
             )?,
+            brokers_up: gauge("govbridge_fetch_brokers_up", "Brokers that the reader is connected to")?,
             halted: gauge("govbridge_deliver_halted", "1 when a finding has ended the delivery")?,
             sequence: by(
                 "govbridge_deliver_sequence",

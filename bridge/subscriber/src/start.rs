@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bridge_chain::Place;
 use bridge_envelope::{Attested, Beacon, Expected, verify_beacon};
 use bridge_event::{Offset, Origin, Partition, Sequence, StreamId};
-use bridge_kafka::{Bounds, Fetcher, Reading};
+use bridge_kafka::{Bounds, FetchError, Fetcher, Reading};
 use bridge_ledger::TileReader;
 use bridge_suite::Digest;
 
@@ -24,6 +24,9 @@ use crate::{DeliverError, Found, RunError, SettingsError};
 
 /// How long one question to a broker may take.
 const ASK: Duration = Duration::from_secs(10);
+
+/// A topic that was there is looked for this long before it counts as deleted.
+pub(crate) const GONE: Duration = Duration::from_secs(5);
 
 /// How long one answer of a log may take.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
@@ -165,7 +168,11 @@ impl Flow {
         found: &mut Vec<Found>,
     ) -> Result<Lane, RunError> {
         let stream = &expected.stream;
-        let bounds = self.fetcher.bounds(&stream.topic(), stream.partition, ASK)?;
+        let bounds = match self.fetcher.bounds(&stream.topic(), stream.partition, ASK) {
+            // Before the first record was read, the topic may be yet to come.
+            Err(FetchError::UnknownTopic { .. }) if stored.is_some() => self.look_again(stream)?,
+            bounds => bounds?,
+        };
         if let Some(stored) = stored {
             let damaged = |reason: String| DeliverError::OtherSubscription {
                 path: self.settings.progress.clone(),
@@ -204,6 +211,21 @@ impl Flow {
             None => {
                 let reason = "the topic holds no beacon whose place the log has proven".to_owned();
                 Err(RunError::NoPlace { stream: stream.to_string(), reason })
+            }
+        }
+    }
+
+    /// A topic that was read before is not known to the broker: one that has just come up may not know all of them yet.
+    fn look_again(&self, stream: &StreamId) -> Result<Bounds, RunError> {
+        let deadline = Instant::now() + GONE;
+        loop {
+            std::thread::sleep(Duration::from_millis(200));
+            match self.fetcher.bounds(&stream.topic(), stream.partition, ASK) {
+                Err(FetchError::UnknownTopic { .. }) if Instant::now() < deadline => {}
+                Err(FetchError::UnknownTopic { .. }) => {
+                    return Err(RunError::TopicGone { stream: stream.to_string() });
+                }
+                bounds => return Ok(bounds?),
             }
         }
     }
@@ -276,8 +298,13 @@ impl Flow {
                         return Ok(places);
                     }
                 }
-                Ok(None) if Instant::now() > deadline => return Ok(places),
-                Ok(None) => {}
+                Ok(None) => {
+                    // The last offsets may be Kafka's own, which are never handed out.
+                    let at = fetcher.readings().first().map_or(high, |reading| reading.offset.0);
+                    if at >= high || Instant::now() > deadline {
+                        return Ok(places);
+                    }
+                }
                 Err(error)
                     if error.disposition() == bridge_kafka::Disposition::Retry
                         && Instant::now() < deadline => {}
