@@ -44,6 +44,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a search in a log's tiles may hold up the delivery, each second.
 const SEARCH: Duration = Duration::from_millis(100);
 
+/// When nothing more came for so long, the rows of a file are synced: a group is for when much comes.
+const GROUP_QUIET: Duration = Duration::from_millis(1);
+
 /// How often a progress is written when only offsets moved.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -244,7 +247,10 @@ impl Flow {
         let timeout = match self.unsynced {
             // Rows wait to be synced with others: not longer than their group may take.
             Some(since) => {
-                timeout.min(self.group_wait().saturating_sub(since.elapsed())).max(Duration::from_millis(1))
+                let left = self.group_wait().saturating_sub(since.elapsed());
+                // Where a sync costs the same for few rows as for many, more are waited for; a file takes what there is.
+                let left = if self.sink.pace().is_zero() { left.min(GROUP_QUIET) } else { left };
+                timeout.min(left).max(Duration::from_millis(1))
             }
             None => timeout,
         };

@@ -170,7 +170,8 @@ pub struct Limits {
     pub waiting_bytes_max: usize,
     /// Bytes of rows written before they are synced to disk. Default: 8 MiB.
     pub group_bytes_max: usize,
-    /// Milliseconds that a written row waits for others before they are synced together. Default: 20.
+    /// Milliseconds that a written row waits at most for others before they are synced together. Default: 20. A file is
+    /// synced sooner when nothing more comes.
     pub group_ms: u32,
     /// Bytes that the opened sections of one batch may have together; a batch beyond it halts as OPE009. Default: 128 MiB: a
     /// row of 64 MiB, whose key columns stand in each section, fits.
