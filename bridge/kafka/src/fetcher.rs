@@ -132,10 +132,10 @@ impl FetchError {
             FetchError::Unreachable { .. } | FetchError::UnknownTopic { .. } | FetchError::Failed { .. } => {
                 Disposition::Retry
             }
+            FetchError::Connection(refusal) => refusal.disposition(),
             FetchError::OutOfRange { .. }
             | FetchError::Forbidden { .. }
             | FetchError::Damaged { .. }
-            | FetchError::Connection(_)
             | FetchError::NotAssigned { .. } => Disposition::Halt,
         }
     }

@@ -59,9 +59,10 @@ impl Refusal {
         }
     }
 
-    /// Always [`Disposition::Halt`]: the configuration has to change, or the brokers'.
+    /// [`Disposition::Halt`]: the configuration has to change, or the brokers'. [`Disposition::Retry`] for
+    /// [`Refusal::Protocol`], which is only a guess: a broker that is just stopping hangs up in the same words.
     pub fn disposition(&self) -> Disposition {
-        Disposition::Halt
+        if self.is_a_guess() { Disposition::Retry } else { Disposition::Halt }
     }
 
     /// Whether a broker that is about to stop looks the same: then only time tells.
@@ -123,6 +124,8 @@ pub struct Link(Arc<Mutex<Heard>>);
 #[derive(Debug, Default)]
 struct Heard {
     refusal: Option<Refusal>,
+    /// Something succeeded once: the port does speak what it should.
+    ever: bool,
     standing: Standing,
 }
 
@@ -139,7 +142,9 @@ impl Link {
 
     /// Something succeeded: what was refused before no longer counts.
     pub(crate) fn succeeded(&self) {
-        self.held().refusal = None;
+        let mut held = self.held();
+        held.refusal = None;
+        held.ever = true;
     }
 
     pub(crate) fn heard(&self, line: &str) {
@@ -149,7 +154,10 @@ impl Link {
             held.refusal = held.refusal.take().filter(|refusal| !refusal.is_a_guess());
         }
         if let Some(refusal) = Refusal::of(line) {
-            self.held().refusal = Some(refusal);
+            let mut held = self.held();
+            if !(held.ever && refusal.is_a_guess()) {
+                held.refusal = Some(refusal);
+            }
         }
     }
 
@@ -266,6 +274,10 @@ mod tests {
         assert_eq!(link.refusal().unwrap().code(), "PUB015");
         link.heard("k:9093/bootstrap: Connect to ipv4#10.0.0.1:9093 failed: Connection refused");
         assert_eq!(link.refusal(), None, "a broker that goes away is no matter of protocols");
+        let cut = "k:9092/1: Disconnected: connection reset by peer (after 14323ms in state UP)";
+        link.succeeded();
+        link.heard(cut);
+        assert_eq!(link.refusal(), None, "a port that has answered speaks what it should");
         assert_eq!(
             Refusal::of("127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: refused"),
             None

@@ -180,9 +180,8 @@ impl TopicError {
     pub fn disposition(&self) -> Disposition {
         match self {
             TopicError::Unreachable { .. } => Disposition::Retry,
-            TopicError::Properties(_) | TopicError::Connection(_) | TopicError::Refused { .. } => {
-                Disposition::Halt
-            }
+            TopicError::Connection(refusal) => refusal.disposition(),
+            TopicError::Properties(_) | TopicError::Refused { .. } => Disposition::Halt,
         }
     }
 }
@@ -385,6 +384,8 @@ impl Admin {
         // librdkafka answers in the order of the questions; an answer that failed does not say for which it is.
         for (plan, answer) in plans.iter().zip(answers) {
             let settings = match answer {
+                // rdkafka leaves out why one topic's settings are refused; every topic that may be described has some.
+                Ok(resource) if resource.entries.is_empty() => Err(UNTOLD.to_owned()),
                 Ok(resource) => {
                     let told = resource.entries.into_iter();
                     Ok(told.filter_map(|entry| Some((entry.name, entry.value?))).collect())
@@ -405,6 +406,9 @@ impl Admin {
         }
     }
 }
+
+/// Why a topic's settings are not told.
+const UNTOLD: &str = "the account may not describe them: it needs the ACL operation DescribeConfigs";
 
 /// What differs between a plan and the settings that a cluster reports.
 fn compare(plan: &Plan, found: &BTreeMap<&str, &str>) -> Vec<Problem> {

@@ -29,6 +29,10 @@ const ASK: Duration = Duration::from_secs(10);
 /// How long a record that the broker says it has may take to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a look waits for a record. Not nothing: the client's own events come before its records, and a wait that is over
+/// after the first of them would see no record ever.
+const GLANCE: Duration = Duration::from_millis(5);
+
 /// Most rewraps of one key record that are kept: one for each recipient that a contract can have.
 const REWRAPS_MAX: usize = schemas::GRANTS_MAX;
 
@@ -150,14 +154,14 @@ impl Records {
         self.rewraps
     }
 
-    /// Takes what has come by itself since the last look, without waiting for anything.
+    /// Takes what has come by itself since the last look, and waits for nothing more.
     ///
     /// # Errors
     /// [`FetchError`]; the next look begins with a new connection.
     pub(crate) fn look(&mut self) -> Result<Vec<Found>, FetchError> {
         let mut found = Vec::new();
         for _ in 0..LOOK_MAX {
-            match self.fetcher.next(Duration::ZERO) {
+            match self.fetcher.next(GLANCE) {
                 Ok(Some(record)) => found.extend(self.take(&record)),
                 Ok(None) => break,
                 Err(FetchError::Failed { .. }) => {
