@@ -64,7 +64,9 @@ fn refused(properties: &Properties, code: &str, setting: &str) {
         (fetch.code(), fetch.to_string(), fetch.disposition()),
         (topic.code(), topic.to_string(), topic.disposition()),
     ] {
-        assert_eq!((found, disposition), (code, Disposition::Halt), "{text}");
+        // A port that hangs up may be a broker that is just stopping: that is tried again.
+        let expected = if code == "PUB015" { Disposition::Retry } else { Disposition::Halt };
+        assert_eq!((found, disposition), (code, expected), "{text}");
         assert!(text.starts_with(code) && text.contains(setting), "{text}");
         assert!(!text.contains(PASSWORD) && !text.contains("not-the-password"), "{text}");
     }
