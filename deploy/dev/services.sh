@@ -28,6 +28,8 @@ KAFKA_PORTS=(29092 29192)
 
 say() { echo "services: $*" >&2; }
 fail() { say "$*"; exit 3; }
+# With the end of a log: whoever reads this later may have nothing but these words.
+fail_with() { tail -n 20 "$1" >&2 || true; fail "$2: see $1"; }
 
 postgres_version() {
   case "$1" in
@@ -131,7 +133,7 @@ start_postgres() {
   chmod go+rx "$store/data" "$run"; own "$run"
   if [ ! -e "$data/PG_VERSION" ]; then
     rm -rf "$data" && mkdir -p "$data" && chmod 700 "$data" && own "$data"
-    "${drop[@]}" "$home/bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$log" 2>&1 || fail "initdb failed: see $log"
+    "${drop[@]}" "$home/bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$log" 2>&1 || fail_with "$log" "initdb failed"
   fi
   : > "$log"; own "$log"
   for ((port = PG_PORTS[0]; port < PG_PORTS[1]; port++)); do
@@ -140,7 +142,7 @@ start_postgres() {
       -c wal_level=logical -c max_replication_slots=200 -c max_wal_senders=200 -c max_connections=300 -c shared_buffers=256MB" >/dev/null 2>&1; then
       break
     fi
-    grep -q 'could not bind' "$log" || fail "PostgreSQL did not start: see $log"
+    grep -q 'could not bind' "$log" || fail_with "$log" "PostgreSQL did not start"
   done
   local pid; pid="$(head -1 "$data/postmaster.pid")"
   remember postgres POSTGRES_MAJOR "$PG"
@@ -154,6 +156,10 @@ start_postgres() {
   remember postgres POSTGRES_BEGAN "$(began "$pid")"
   keep postgres
 }
+
+# A name for a new cluster: 16 bytes in base64url, as Kafka's own tool makes one. That tool takes one with a dash in front for
+# an option, so neither of the two characters that differ from base64 is in it.
+cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | tr -d '='; }
 
 kafka_properties() { # port, controller's port, data
   cat <<P
@@ -184,19 +190,19 @@ start_kafka() {
     if ! is_free "$port" || ! is_free $((port + 1)); then continue; fi
     kafka_properties "$port" $((port + 1)) "$data" > "$properties"
     if [ ! -e "$data/meta.properties" ]; then
-      "${drop[@]}" java -cp "$home/libs/*" kafka.tools.StorageTool format -t "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" \
-        -c "$properties" > "$log" 2>&1 || fail "Kafka's folder could not be made: see $log"
+      "${drop[@]}" java -cp "$home/libs/*" kafka.tools.StorageTool format -t "$(cluster_id)" -c "$properties" > "$log" 2>&1 ||
+        fail_with "$log" "Kafka's folder could not be made"
     fi
     : > "$log"; own "$log"
     "${drop[@]}" setsid nohup java -Xmx512m -Dlog4j2.configurationFile="file:$store/log4j2.xml" -cp "$home/libs/*" kafka.Kafka "$properties" > "$log" 2>&1 < /dev/null &
     pid=$!
     local waited=0
     while kill -0 "$pid" 2>/dev/null && ! grep -q 'Kafka Server started' "$log"; do
-      if [ $((waited += 1)) -gt 600 ]; then kill "$pid"; fail "Kafka did not start within 60 s: see $log"; fi
+      if [ $((waited += 1)) -gt 600 ]; then kill "$pid"; fail_with "$log" "Kafka did not start within 60 s"; fi
       sleep 0.1
     done
     if kill -0 "$pid" 2>/dev/null; then break; fi
-    grep -q 'Address already in use' "$log" || fail "Kafka did not start: see $log"
+    grep -q 'Address already in use' "$log" || fail_with "$log" "Kafka did not start"
     pid=
   done
   [ -n "$pid" ] || fail "no free port between ${KAFKA_PORTS[0]} and ${KAFKA_PORTS[1]}"
