@@ -158,6 +158,9 @@ impl FetchError {
 pub struct Fetcher {
     consumer: Option<BaseConsumer<Watch>>,
     readings: Vec<Reading>,
+    /// librdkafka's own place in each reading as the assignment began. It forgets places in a thread of its own, so what it
+    /// says right after an assignment may be of the one before.
+    stale: Vec<Option<Offset>>,
     link: Link,
 }
 
@@ -172,7 +175,7 @@ impl Fetcher {
             .consumer()
             .create_with_context(Watch(link.clone()))
             .map_err(|error: KafkaError| PropertiesError::NotUnderstood { reason: error.to_string() })?;
-        Ok(Fetcher { consumer: Some(consumer), readings: Vec::new(), link })
+        Ok(Fetcher { consumer: Some(consumer), readings: Vec::new(), stale: Vec::new(), link })
     }
 
     /// The connection to the brokers, as far as this reader hears of it.
@@ -192,8 +195,10 @@ impl Fetcher {
             list.add_partition_offset(&reading.topic, number, NativeOffset::Offset(reading.offset.0))
                 .map_err(|error| FetchError::of(&error))?;
         }
+        let stale = self.positions(&readings);
         self.consumer()?.assign(&list).map_err(|error| FetchError::of(&error))?;
         self.readings = readings;
+        self.stale = stale;
         Ok(())
     }
 
@@ -245,6 +250,9 @@ impl Fetcher {
                 let Some(reading) = found.and_then(|index| self.readings.get_mut(index)) else {
                     return Ok(None);
                 };
+                if let Some(stale) = found.and_then(|index| self.stale.get_mut(index)) {
+                    *stale = None;
+                }
                 reading.offset = Offset(offset.0.saturating_add(1));
                 Ok(Some(Fetched { topic: Arc::clone(&reading.topic), partition, offset, bytes }))
             }
@@ -255,15 +263,25 @@ impl Fetcher {
     /// Kafka's own records (ends of transactions) take offsets and are never handed out. Where they are the last ones, what
     /// is next to read is known from librdkafka alone.
     fn pass_control_records(&mut self) {
-        let Some(Ok(positions)) = self.consumer.as_ref().map(Consumer::position) else { return };
-        for reading in &mut self.readings {
-            let Ok(number) = native(&reading.topic, reading.partition) else { continue };
-            if let Some(element) = positions.find_partition(&reading.topic, number)
-                && let NativeOffset::Offset(next) = element.offset()
-            {
-                reading.offset = reading.offset.max(Offset(next));
+        let positions = self.positions(&self.readings);
+        for ((reading, position), stale) in self.readings.iter_mut().zip(positions).zip(&self.stale) {
+            if let Some(next) = position.filter(|next| Some(*next) != *stale) {
+                reading.offset = reading.offset.max(next);
             }
         }
+    }
+
+    /// What librdkafka would hand out next of each reading; none where it has handed out nothing.
+    fn positions(&self, readings: &[Reading]) -> Vec<Option<Offset>> {
+        let positions = self.consumer.as_ref().and_then(|consumer| consumer.position().ok());
+        let of = |reading: &Reading| {
+            let number = native(&reading.topic, reading.partition).ok()?;
+            match positions.as_ref()?.find_partition(&reading.topic, number)?.offset() {
+                NativeOffset::Offset(next) => Some(Offset(next)),
+                _ => None,
+            }
+        };
+        readings.iter().map(of).collect()
     }
 
     /// Which records the broker holds.
