@@ -95,6 +95,8 @@ pub(crate) struct PostgresSink {
     /// How long the last transaction took.
     took: Duration,
     in_transaction: bool,
+    /// What was taken and must not be written: a row with holes would look like a row with NULLs.
+    refused: Option<SinkError>,
 }
 
 impl std::fmt::Debug for PostgresSink {
@@ -185,6 +187,7 @@ impl PostgresSink {
             bytes: 0,
             took: Duration::ZERO,
             in_transaction: false,
+            refused: None,
         };
         sink.find_tables(datasets)?;
         Ok((sink, progress))
@@ -203,6 +206,9 @@ impl PostgresSink {
     /// Takes the next change.
     pub(crate) fn take(&mut self, change: Change) {
         let Some(table) = self.tables.get_mut(change.table) else { return };
+        if change.lacks {
+            self.refused = Some(SinkError::RowsGone { table: table.name.clone() });
+        }
         self.bytes = self.bytes.saturating_add(table.take(change).max(1));
     }
 
@@ -232,6 +238,7 @@ impl PostgresSink {
             bytes: 0,
             took: Duration::ZERO,
             in_transaction: false,
+            refused: None,
         }
     }
 }

@@ -358,6 +358,22 @@ fn a_server_that_ends_the_session_is_waited_for_and_a_row_that_is_gone_is_told()
 }
 
 #[test]
+fn a_row_that_moved_to_another_key_without_a_value_is_told_and_not_written_with_a_hole() {
+    let mut sender = Sender::new(&["payments"]);
+    let register = Register::new();
+    register.made(&sender, "health", "stream");
+    let kept = Cell::Value(Value::Text("large"));
+    send(&mut sender, 1, vec![change(Operation::Insert, 1, "1.00", kept)]);
+    register.until(register.subscriber(&sender, "health", "stream"), PAYMENTS, "1 1.00 large").unwrap();
+    let gone = Row { operation: Operation::Delete, ..Row::insert(1, 1, 0) };
+    let moved = Row { note: Cell::Unchanged, ..Row::insert(2, 2, 1) };
+    sender.transact(0, &[Part { commit: 2, rows: vec![gone, moved] }]);
+    let ended = register.ended(register.subscriber(&sender, "health", "stream"));
+    assert_eq!(ended.code(), "DEL037", "{ended}");
+    assert_eq!(register.application().value(PAYMENTS), "1 1.00 large");
+}
+
+#[test]
 fn a_reader_never_sees_one_side_of_a_transaction_over_two_datasets() {
     let mut sender = Sender::new(&["payments", "refunds"]);
     let register = Register::new();

@@ -53,6 +53,8 @@ pub(crate) struct Change {
     pub(super) parts: Vec<Part>,
     pub(super) text: Vec<u8>,
     pub(super) place: Place,
+    /// A row under a new key whose source left some values where they were: under the old key, in another row.
+    pub(super) lacks: bool,
 }
 
 impl Change {
@@ -65,6 +67,7 @@ impl Change {
             parts: Vec::new(),
             text: Vec::new(),
             place: Place::default(),
+            lacks: false,
         }
     }
 
@@ -90,6 +93,7 @@ impl Change {
         if !matches!(deed, Deed::Delete | Deed::Truncate) {
             for (row, places) in rows.iter().zip(columns) {
                 for (cell, place) in row.after().unwrap_or_default().iter().zip(places) {
+                    change.lacks |= deed == Deed::Put && *cell == Cell::Unchanged;
                     change.set(*place, *cell);
                 }
             }

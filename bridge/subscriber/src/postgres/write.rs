@@ -13,6 +13,9 @@ impl PostgresSink {
     /// Begins the transaction and writes the rows in it. Nothing counts before [`PostgresSink::finish`].
     pub(crate) fn write(&mut self) -> Result<(), SinkError> {
         let begun = Instant::now();
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
+        }
         self.begin()?;
         let touched = |table: &Table| !table.segments.is_empty() || !table.steps.is_empty();
         let touched: Vec<usize> =
