@@ -6,23 +6,25 @@
 //!                                 lane 1: skip? encode -> draft      a lane for each stream
 //! ```
 //!
-//! All drafts are closed together at a commit boundary: when the source has nothing more, when the oldest row has
-//! waited long enough, or when a draft has reached its limit. Inside a transaction a lane that reaches its limit is
+//! All drafts are closed together at a commit boundary: when the source has nothing more or the oldest row has waited long
+//! enough, and Kafka has answered for most of what was sent before; or when a draft has reached its limit. Inside a transaction a lane that reaches its limit is
 //! closed by itself and leaves the transaction open.
 
 use crate::batch::{Encoded, FromCapture, LargeRow, Stand};
 use crate::settings::BatchLimits;
 use bridge_chain::skip::{Skip, SkipError};
 use bridge_chain::{Mark, State};
-use bridge_envelope::{ClosedBy, FRAGMENT_BYTES, Fragments, ROW_BYTES_MAX, RowPosition, SnapshotPart};
-use bridge_event::{
-    At, Change, Generation, IncarnationNumber, Kind, Operation, Rows, Token, Transaction, UnixMicros,
-};
-use connectors_source::{Capture, SnapshotRows, Stop};
+use bridge_envelope::{ClosedBy, FRAGMENT_BYTES, Fragments, ROW_BYTES_MAX};
+use bridge_event::{At, Change, IncarnationNumber, Kind, Operation, Rows, Token, Transaction, UnixMicros};
+use connectors_source::{Capture, Stop};
 use schemas::{EncodeError, Encoder, EventHead};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+mod snapshot;
+
+pub(crate) use snapshot::SnapshotAssembler;
 
 /// Why assembling stopped.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +110,12 @@ pub(crate) struct Outlet {
     pub(crate) ended: Arc<std::sync::atomic::AtomicBool>,
     pub(crate) shutdown: crate::Shutdown,
     pub(crate) rows: Arc<AtomicU64>,
+    /// Batches that were sent to the sealing thread and are not acknowledged by Kafka.
+    pub(crate) under_way: Arc<AtomicUsize>,
 }
+
+/// How long rows that have waited long enough wait more, before it is looked again whether Kafka has answered.
+const CROWDED: Duration = Duration::from_millis(2);
 
 /// Turns source transactions into batches.
 #[derive(Debug)]
@@ -168,15 +175,32 @@ impl Assembler {
         self.error.take()
     }
 
-    /// Whether rows wait to be closed at the next commit.
-    pub(crate) fn pending(&self) -> bool {
-        self.oldest.is_some()
+    /// How long the source may be waited for, at most `longest`, before the rows that wait are due.
+    pub(crate) fn patience(&self, longest: Duration) -> Duration {
+        let Some(oldest) = self.oldest else { return longest };
+        let left = self.limits.age().saturating_sub(oldest.elapsed());
+        if left.is_zero() && !self.has_room() { CROWDED } else { left }.min(longest)
     }
 
     /// The source has nothing more and no transaction is open: everything is closed.
     pub(crate) fn idle(&mut self, at: At) -> Result<(), Stop> {
         self.captured = self.captured.max(at);
-        self.flush()
+        if self.oldest.is_some() && !self.has_room() { Ok(()) } else { self.flush() }
+    }
+
+    /// Closes everything when the oldest row has waited long enough and no transaction is open.
+    pub(crate) fn close_due(&mut self) -> Result<(), Stop> {
+        if self.current.is_none() && self.waited() { self.flush() } else { Ok(()) }
+    }
+
+    fn waited(&self) -> bool {
+        self.oldest.is_some_and(|since| since.elapsed() >= self.limits.age()) && self.has_room()
+    }
+
+    /// Whether a few rows are worth a batch of their own now. While Kafka owes many answers they would only wait behind
+    /// others, and cost a signature and a log entry each.
+    fn has_room(&self) -> bool {
+        self.outlet.under_way.load(Ordering::Relaxed) < self.lanes.len().saturating_mul(2).saturating_add(3)
     }
 
     fn fail(&mut self, error: impl Into<CaptureError>) -> Stop {
@@ -187,6 +211,9 @@ impl Assembler {
     fn send(&self, message: FromCapture) -> Result<(), Stop> {
         if self.outlet.ended.load(Ordering::Relaxed) {
             return Err(Stop);
+        }
+        if matches!(message, FromCapture::Batch(_)) {
+            self.outlet.under_way.fetch_add(1, Ordering::Relaxed);
         }
         self.outlet.seal.send(crate::seal::ToSeal::Captured(message)).map_err(|_| Stop)
     }
@@ -329,8 +356,9 @@ impl Assembler {
             self.close(index, ClosedBy::Commit, false)?;
         }
         self.current = None;
-        let waited = self.oldest.is_some_and(|since| since.elapsed() >= self.limits.age());
-        if waited || self.lanes.iter().any(|lane| self.limits.reached(lane.draft.rows, lane.draft.bytes)) {
+        if self.waited()
+            || self.lanes.iter().any(|lane| self.limits.reached(lane.draft.rows, lane.draft.bytes))
+        {
             self.flush()?;
         }
         Ok(())
@@ -401,140 +429,6 @@ impl Capture for Assembler {
     }
 }
 
-/// Takes a snapshot's rows for the streams that begin with one.
-#[derive(Debug)]
-pub(crate) struct SnapshotAssembler<'a> {
-    assembler: &'a mut Assembler,
-    /// For each lane that is snapshotted its generation, and the chunks closed so far.
-    parts: Vec<Option<(Generation, u64)>>,
-    as_of: Option<(At, Token)>,
-    now: UnixMicros,
-}
-
-impl<'a> SnapshotAssembler<'a> {
-    /// A snapshot of the lanes that have a generation.
-    pub(crate) fn new(
-        assembler: &'a mut Assembler,
-        generations: &[Option<Generation>],
-        now: UnixMicros,
-    ) -> SnapshotAssembler<'a> {
-        let parts = generations.iter().map(|generation| generation.map(|g| (g, 0))).collect();
-        SnapshotAssembler { assembler, parts, as_of: None, now }
-    }
-
-    /// The source has given every row: each lane gets its last chunk, and streams from there.
-    pub(crate) fn finish(mut self) -> Result<(), Stop> {
-        for index in 0..self.parts.len() {
-            if self.parts.get(index).is_some_and(Option::is_some) {
-                self.close(index, true)?;
-            }
-        }
-        let Some((at, _)) = self.as_of else { return Ok(()) };
-        for (lane, part) in self.assembler.lanes.iter_mut().zip(&self.parts) {
-            if part.is_some() {
-                lane.skip = Skip::after_snapshot(Mark::end_of(at.commit));
-            }
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, index: usize, last: bool) -> Result<(), Stop> {
-        let Some((at, token)) = self.as_of.clone() else { return Ok(()) };
-        let Some(Some((generation, chunk))) = self.parts.get_mut(index) else { return Ok(()) };
-        let stand = Stand { mark: Mark::end_of(at.commit), token };
-        let Some(lane) = self.assembler.lanes.get_mut(index) else { return Ok(()) };
-        let empty = lane.encoder.rows();
-        let draft = std::mem::replace(&mut lane.draft, Draft { sections: empty, ..Draft::default() });
-        lane.last = stand.clone();
-        let as_of = RowPosition { mark: stand.mark, token: stand.token.clone() };
-        let encoded = Encoded {
-            stream: index,
-            fragment: None,
-            kind: Kind::Snapshot,
-            first: stand.clone(),
-            last: stand,
-            continues: false,
-            leaves_open: false,
-            closed_by: if last { ClosedBy::Commit } else { ClosedBy::Limit },
-            resolved: if last { At::end_of(at.commit) } else { At::START },
-            begun: 0,
-            ended: 0,
-            first_commit_time: self.now,
-            last_commit_time: self.now,
-            row_events: draft.rows,
-            truncates: 0,
-            snapshot: Some(SnapshotPart { generation: *generation, as_of, chunk: *chunk, last }),
-            sections: if draft.rows == 0 { Vec::new() } else { draft.sections },
-        };
-        *chunk = chunk.saturating_add(1);
-        self.assembler.send(FromCapture::Batch(Box::new(encoded)))
-    }
-
-    /// Sends the row that was encoded last in fragments, each a chunk.
-    fn take_large(&mut self, stream: usize) -> Result<(), Stop> {
-        let Some((at, token)) = self.as_of.clone() else { return Ok(()) };
-        let Some(lane) = self.assembler.lanes.get_mut(stream) else { return Ok(()) };
-        let large =
-            lane.split_large(stream, At::end_of(at.commit)).map_err(|error| self.assembler.fail(error))?;
-        if self.assembler.lanes.get(stream).is_some_and(|lane| lane.draft.rows > 0) {
-            self.close(stream, false)?;
-        }
-        let as_of = RowPosition { mark: Mark::end_of(at.commit), token: token.clone() };
-        let of = large.fragments.count();
-        for index in 0..of {
-            let Some(Some((generation, chunk))) = self.parts.get_mut(stream) else { return Ok(()) };
-            let part =
-                SnapshotPart { generation: *generation, as_of: as_of.clone(), chunk: *chunk, last: false };
-            *chunk = chunk.saturating_add(1);
-            let stand =
-                Stand { mark: Mark::fragment(At::end_of(at.commit), index, of), token: token.clone() };
-            let encoded = Encoded {
-                first_commit_time: self.now,
-                last_commit_time: self.now,
-                snapshot: Some(part),
-                ..Encoded::fragment(stream, Kind::Snapshot, stand, &large, index)
-            };
-            self.assembler.send(FromCapture::Batch(Box::new(encoded)))?;
-        }
-        Ok(())
-    }
-}
-
-impl SnapshotRows for SnapshotAssembler<'_> {
-    fn begin(&mut self, as_of: At, token: &Token) -> Result<(), Stop> {
-        self.as_of = Some((as_of, token.clone()));
-        Ok(())
-    }
-
-    fn row(&mut self, change: &Change<'_>) -> Result<(), Stop> {
-        let Some((at, _)) = self.as_of else { return Err(Stop) };
-        if self.assembler.outlet.shutdown.is_asked() {
-            // A large table takes longer than a stop may; the next start begins the snapshot anew.
-            return Err(Stop);
-        }
-        let now = self.now;
-        let limits = self.assembler.limits;
-        let Some(lane) = self.assembler.lanes.get_mut(change.table) else {
-            return Err(self.assembler.fail(CaptureError::NoSuchTable(change.table)));
-        };
-        let ordinal = change.index.saturating_add(1);
-        let transaction = Transaction { number: 0, commit: at.commit, committed_at: now };
-        let head = EventHead::of(change, &transaction, ordinal);
-        let bytes = match lane.encoder.encode(change, &head, &mut lane.draft.sections) {
-            Ok(bytes) => bytes,
-            Err(error) => return Err(self.assembler.fail(error)),
-        };
-        self.assembler.outlet.rows.fetch_add(1, Ordering::Relaxed);
-        if bytes > limits.whole_row_bytes_max() {
-            return self.take_large(change.table);
-        }
-        lane.draft.rows = lane.draft.rows.saturating_add(1);
-        lane.draft.bytes = lane.draft.bytes.saturating_add(bytes);
-        let full = limits.reached(lane.draft.rows, lane.draft.bytes);
-        if full { self.close(change.table, false) } else { Ok(()) }
-    }
-}
-
 impl BatchLimits {
     fn reached(&self, rows: u64, bytes: usize) -> bool {
         rows >= self.rows_max || bytes >= self.bytes_max
@@ -548,5 +442,107 @@ impl BatchLimits {
 
     fn age(&self) -> Duration {
         Duration::from_millis(self.age_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+    use super::*;
+    use crate::seal::ToSeal;
+    use schemas::{Contract, ContractFiles};
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    const WAIT: Duration = Duration::from_secs(3600);
+
+    /// An assembler of the payments whose rows are due at once, and what it sends.
+    fn assembler() -> (Assembler, Receiver<ToSeal>) {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/tax/payments");
+        let mut files = ContractFiles::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            files.insert(name, std::fs::read(path).unwrap());
+        }
+        let contract = Contract::parse(&files).unwrap();
+        let encoder = Encoder::new(&contract, &contract.source_columns()).unwrap();
+        let (seal, sent) = sync_channel(100);
+        let outlet = Outlet {
+            seal,
+            ended: Arc::new(AtomicBool::new(false)),
+            shutdown: crate::Shutdown::default(),
+            rows: Arc::default(),
+            under_way: Arc::default(),
+        };
+        let limits = BatchLimits { age_ms: 0, rows_max: 8, ..BatchLimits::default() };
+        let lanes = vec![(encoder, State::START, Token::default())];
+        let assembler = Assembler::new(lanes, IncarnationNumber(1), At::START, limits, outlet).unwrap();
+        (assembler, sent)
+    }
+
+    /// A transaction of one truncate: the row that has no cells.
+    fn transact(assembler: &mut Assembler, commit: u64) {
+        let transaction = Transaction { number: commit, commit, committed_at: UnixMicros(0) };
+        let change = Change {
+            table: 0,
+            operation: Operation::Truncate,
+            index: 0,
+            with_next: false,
+            before: None,
+            after: None,
+        };
+        assembler.begin(&transaction, &Token::default()).unwrap();
+        assembler.row(&change).unwrap();
+        assembler.commit(&transaction).unwrap();
+    }
+
+    /// How many rows each batch has that was sent since the last look.
+    fn batches(sent: &Receiver<ToSeal>) -> Vec<u64> {
+        let rows = |message| match message {
+            ToSeal::Captured(FromCapture::Batch(batch)) => Some(batch.row_events + batch.truncates),
+            _ => None,
+        };
+        sent.try_iter().filter_map(rows).collect()
+    }
+
+    #[test]
+    fn while_kafka_owes_answers_transactions_wait_for_each_other_and_none_is_left_behind() {
+        let (mut assembler, sent) = assembler();
+        (1..=5).for_each(|commit| transact(&mut assembler, commit));
+        assert_eq!(batches(&sent), [1; 5], "each is due at once");
+        (6..=8).for_each(|commit| transact(&mut assembler, commit));
+        assembler.close_due().unwrap();
+        assembler.idle(At::end_of(8)).unwrap();
+        assert_eq!(batches(&sent).len(), 0, "Kafka owes five answers");
+        assert_eq!(assembler.patience(WAIT), CROWDED);
+        assembler.outlet.under_way.fetch_sub(1, Ordering::Relaxed);
+        assert_eq!(assembler.patience(WAIT), Duration::ZERO);
+        assembler.close_due().unwrap();
+        assert_eq!(batches(&sent), [3]);
+        assert_eq!(assembler.patience(WAIT), WAIT, "nothing waits");
+    }
+
+    #[test]
+    fn a_full_draft_is_closed_however_many_answers_kafka_owes() {
+        let (mut assembler, sent) = assembler();
+        assembler.outlet.under_way.store(1000, Ordering::Relaxed);
+        (1..=20).for_each(|commit| transact(&mut assembler, commit));
+        // The eighth row closes the batch before its transaction's end is known, which then has one of its own.
+        assert_eq!(batches(&sent), [8, 0, 8, 0]);
+    }
+
+    #[test]
+    fn rows_that_are_due_wait_for_the_commit_of_an_open_transaction() {
+        let (mut assembler, sent) = assembler();
+        assembler.outlet.under_way.store(1000, Ordering::Relaxed);
+        transact(&mut assembler, 1);
+        assembler.outlet.under_way.store(0, Ordering::Relaxed);
+        let open = Transaction { number: 2, commit: 2, committed_at: UnixMicros(0) };
+        assembler.begin(&open, &Token::default()).unwrap();
+        assembler.close_due().unwrap();
+        assert_eq!(batches(&sent).len(), 0);
+        assembler.commit(&open).unwrap();
+        assert_eq!(batches(&sent), [1]);
     }
 }

@@ -28,7 +28,7 @@ use bridge_trust::Trust;
 use connectors_source::{Disposition, Polled, Recognised, Source, SourceError};
 use schemas::{Contract, ContractFiles, Encoder};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -323,7 +323,9 @@ fn run_life(
         ended: life.ended(),
         shutdown: shutdown.clone(),
         rows: Arc::new(AtomicU64::new(0)),
+        under_way: Arc::new(AtomicUsize::new(0)),
     };
+    let under_way = Arc::clone(&outlet.under_way);
     let assembler = match Assembler::new(lanes, incarnation, from, connector.limits, outlet.clone()) {
         Ok(assembler) => assembler,
         Err(error) => return End::Halt(error.into()),
@@ -336,7 +338,7 @@ fn run_life(
     std::thread::scope(|scope| {
         let life = &life;
         scope.spawn(move || {
-            let courier = Courier::new(life, publisher);
+            let courier = Courier::new(life, publisher, under_way);
             let sealed =
                 Sealing::new(life, courier, KeyRing::new(plans)).and_then(|mut s| s.run(&contracts, &work));
             if let Err(end) = sealed {
@@ -403,15 +405,14 @@ fn capture(
             life.metrics().acknowledged(through.commit);
             life.at(Point::AfterAcknowledge);
         }
-        let wait = if assembler.pending() { Duration::ZERO } else { POLL_WAIT };
-        match source.poll(wait, &mut assembler).map_err(source_end)? {
-            Polled::Idle { at } => {
-                if assembler.idle(at).is_err() {
-                    return stopped(life, &mut assembler);
-                }
-            }
-            Polled::Delivered => {}
+        let wait = assembler.patience(POLL_WAIT);
+        let closed = match source.poll(wait, &mut assembler).map_err(source_end)? {
+            Polled::Idle { at } => assembler.idle(at),
+            Polled::Delivered => assembler.close_due(),
             Polled::Stopped => return stopped(life, &mut assembler),
+        };
+        if closed.is_err() {
+            return stopped(life, &mut assembler);
         }
         let rows = outlet.rows.load(Ordering::Relaxed);
         life.metrics().captured(rows.saturating_sub(counted));

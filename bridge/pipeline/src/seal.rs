@@ -17,6 +17,8 @@ use bridge_envelope::{ContractRecord, Header, RowPosition, Sealer, SectionDraft,
 use bridge_event::{At, Offset, Sequence};
 use bridge_kafka::{Delivery, PublishError, Publisher};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,18 @@ enum Sent {
     Record,
 }
 
+impl Sent {
+    fn stream(&self) -> Option<usize> {
+        match *self {
+            Sent::Batch { stream, .. } | Sent::Beacon { stream, .. } => Some(stream),
+            Sent::Record => None,
+        }
+    }
+}
+
+/// Frames of one stream that Kafka may owe an answer for. An idempotent producer has no more of a partition in flight; what it
+/// is given beyond them, librdkafka looks at without a pause until the first is answered, for half a core.
+const FRAMES_MAX: usize = 5;
 /// How long to wait for Kafka's reports while something is in flight: work is not looked at meanwhile. Once none has come
 /// for as long as [`QUIET`], Kafka is slow or away, and new work may wait a little longer.
 const REPORTS_WAIT: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(10));
@@ -58,16 +72,33 @@ pub(crate) struct Courier<'a> {
     heard: Instant,
     /// Where each stream ends, as Kafka's acknowledgements say.
     ends: Vec<Offset>,
+    /// How many frames of each stream Kafka has not reported on.
+    unanswered: Vec<usize>,
+    /// Batches on their way from the capturing thread to here.
+    under_way: Arc<AtomicUsize>,
     /// When the metrics were last told how the producer stands.
     told: Instant,
 }
 
 impl<'a> Courier<'a> {
-    pub(crate) fn new(life: &'a Life<'a>, publisher: Publisher) -> Courier<'a> {
-        let ends =
+    pub(crate) fn new(life: &'a Life<'a>, publisher: Publisher, under_way: Arc<AtomicUsize>) -> Courier<'a> {
+        let ends: Vec<Offset> =
             life.streams(|streams| streams.sending.iter().map(|s| s.outgoing.place().offset).collect());
-        let now = Instant::now();
-        Courier { life, publisher, sent: HashMap::new(), token: 0, heard: now, ends, told: now }
+        let (now, unanswered) = (Instant::now(), vec![0; ends.len()]);
+        let sent = HashMap::new();
+        Courier { life, publisher, sent, token: 0, heard: now, ends, unanswered, under_way, told: now }
+    }
+
+    /// Waits until Kafka owes fewer answers for a stream than it takes at a time; librdkafka gives each its time-out.
+    fn wait_for_room(&mut self, stream: usize) -> Result<(), End> {
+        while self.unanswered.get(stream).is_some_and(|owed| *owed >= FRAMES_MAX) {
+            self.life.go_on()?;
+            if self.life.drain_is_over() {
+                return Err(End::Retry("Kafka owes answers at the end of the drain".to_owned()));
+            }
+            self.reports(Duration::from_millis(5))?;
+        }
+        Ok(())
     }
 
     /// Hands a frame to the producer, waiting while its queue is full.
@@ -79,6 +110,10 @@ impl<'a> Courier<'a> {
         frame: &[u8],
         sent: Sent,
     ) -> Result<(), End> {
+        if let Some(stream) = sent.stream() {
+            self.wait_for_room(stream)?;
+            self.unanswered.get_mut(stream).into_iter().for_each(|owed| *owed += 1);
+        }
         let token = self.token;
         self.token = self.token.wrapping_add(1);
         if self.sent.is_empty() {
@@ -107,6 +142,10 @@ impl<'a> Courier<'a> {
         for delivery in reports {
             let sent = self.sent.remove(&delivery.token);
             let offset = delivery.result.map_err(End::undelivered)?;
+            if let Some(owed) = sent.as_ref().and_then(Sent::stream).and_then(|s| self.unanswered.get_mut(s))
+            {
+                *owed = owed.saturating_sub(1);
+            }
             if let Some(sent) = sent {
                 self.delivered(&sent, offset)?;
             }
@@ -133,6 +172,7 @@ impl<'a> Courier<'a> {
         }
         match *sent {
             Sent::Batch { stream, sequence } => {
+                self.under_way.fetch_sub(1, Ordering::Relaxed);
                 self.life
                     .streams(|streams| streams.acknowledged(stream, sequence, offset))
                     .map_err(End::defect)?;

@@ -11,7 +11,8 @@ pub struct BatchLimits {
     pub rows_max: u64,
     /// A batch with this many encoded bytes is closed, also inside a transaction.
     pub bytes_max: usize,
-    /// Once the oldest row of a batch has waited this long, the batch is closed at the next commit.
+    /// Once the oldest row of a batch has waited this long, the batch is closed between two transactions. It waits longer while
+    /// Kafka owes answers for many batches: a few rows more cost less than a batch more.
     pub age_ms: u64,
     /// A single row over this many encoded bytes is cut into fragments of 768 KiB, each a batch. At least 768 KiB, at most
     /// 2 MiB, whatever is set here. A row over 64 MiB halts the connector before its position moves.

@@ -140,6 +140,8 @@ pub(crate) struct Flow {
     pub(crate) findings: Vec<Found>,
     /// When the oldest row that is not synced was written.
     pub(crate) unsynced: Option<Instant>,
+    /// How long the last group took to sync and store.
+    took: Duration,
     pub(crate) stored: Instant,
     pub(crate) moved: bool,
     pub(crate) told_stale: Vec<Option<Stale>>,
@@ -209,6 +211,7 @@ impl Flow {
             carried: BTreeMap::new(),
             findings: Vec::new(),
             unsynced: None,
+            took: Duration::ZERO,
             stored: now,
             moved: false,
             told_stale: Vec::new(),
@@ -407,8 +410,15 @@ impl Flow {
         }
     }
 
+    /// How long rows gather while many come. A database's transaction has its price, and more of them are waited for when it
+    /// is high; a file's syncs take a fifth of the time at most, and a row waits no longer than that needs.
     fn group_wait(&self) -> Duration {
-        Duration::from_millis(u64::from(self.settings.limits.group_ms)).max(self.sink.pace())
+        let set = Duration::from_millis(u64::from(self.settings.limits.group_ms));
+        if self.sink.holds_progress() {
+            set.max(self.sink.pace())
+        } else {
+            set.min(self.took.saturating_mul(4))
+        }
     }
 
     /// Lets bodies go where too many bytes wait for their level, and stops reading ahead of a source's slowest stream.
