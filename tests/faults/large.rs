@@ -8,7 +8,7 @@ const ROWS: i64 = 200_000;
 /// Most memory that the process may ever have had. It is 22 MiB where this was written; a broker that is slower than the
 /// source adds the producer's queue of 16 MiB and 16 batches of 512 KiB between the threads. The rows that wait are 60 MiB
 /// in the changelog.
-const PEAK_KIB_MAX: u64 = 56 * 1024;
+pub const PEAK_KIB_MAX: u64 = 56 * 1024;
 
 /// Payments with these numbers, in transactions of so many.
 fn pay_many(stage: &Stage, first: i64, transactions: i64) {
@@ -27,21 +27,14 @@ fn pay_many(stage: &Stage, first: i64, transactions: i64) {
     }
 }
 
-/// The most memory that a process has had so far, in KiB.
-fn peak_kib(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// Waits until everything is captured, published, in the log and acknowledged; the peak by then.
-fn sends(connector: &mut Process, rows: i64) -> u64 {
+pub fn sends(connector: &mut Process, rows: i64) -> u64 {
     let address = connector.address();
     connector.until("everything is sent", || {
         metric(&address, "govbridge_capture_rows_total") >= u64::try_from(rows).unwrap()
             && metric(&address, "govbridge_publish_outstanding_batches") == 0
     });
-    let peak = peak_kib(connector);
+    let peak = connector.peak_kib();
     println!("{rows} rows were sent with at most {} MiB", peak / 1024);
     peak
 }

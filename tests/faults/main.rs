@@ -18,6 +18,8 @@ mod amended;
 #[allow(dead_code, reason = "the connector's tests use all of it")]
 #[path = "../../connectors/postgres/tests/postgres/application.rs"]
 mod application;
+#[path = "../../connectors/postgres/tests/postgres/cluster.rs"]
+mod cluster;
 mod fragments;
 mod full;
 mod keys;
@@ -33,6 +35,7 @@ mod receiving;
 #[allow(dead_code, unreachable_pub, reason = "the path's tests use other parts")]
 #[path = "../reckoning.rs"]
 mod reckoning;
+mod restored;
 mod rubbish;
 mod running;
 mod tables;

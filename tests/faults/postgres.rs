@@ -24,18 +24,26 @@ const TABLES: &str =
      CREATE TABLE other (id int, filler text);";
 
 /// A database of the tax department; it and its slot end with this.
-struct Database(String);
+pub struct Database {
+    pub name: String,
+    port: u16,
+}
 
 impl Database {
-    fn new(name: &str) -> Database {
-        let database = Database(format!("faults_{name}_{}", std::process::id()));
-        Application::connect(port(), "postgres").run(&format!("CREATE DATABASE {}", database.0));
-        database.application().run(TABLES);
+    fn new(name: &str, port: u16) -> Database {
+        let database = Database { name: format!("faults_{name}_{}", std::process::id()), port };
+        database.make();
         database
     }
 
-    fn application(&self) -> Application {
-        Application::connect(port(), &self.0)
+    /// Makes it on the server as that is now.
+    pub fn make(&self) {
+        Application::connect(self.port, "postgres").run(&format!("CREATE DATABASE {}", self.name));
+        self.application().run(TABLES);
+    }
+
+    pub fn application(&self) -> Application {
+        Application::connect(self.port, &self.name)
     }
 
     /// What each table holds: the key and one column that changes.
@@ -53,8 +61,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let mut application = Application::connect(port(), "postgres");
-        let name = &self.0;
+        // A server of the test's own may be gone.
+        let Ok(mut application) = Application::try_connect(self.port, "postgres") else { return };
+        let name = &self.name;
         let until = Instant::now() + Duration::from_secs(20);
         let drop = format!(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{name}'"
@@ -66,8 +75,9 @@ impl Drop for Database {
     }
 }
 
-/// An application that writes into both tables until it is told to stop; it counts its changes of each.
-struct Writer {
+/// An application that writes into both tables until it is told to stop; it counts its changes of each. Where the server goes
+/// away, it looks afterwards whether its last transaction was committed.
+pub struct Writer {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<[u64; 2]>>,
 }
@@ -82,17 +92,23 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    fn begin(database: &Database, first: u64) -> Writer {
+    pub fn begin(database: &Database, first: u64) -> Writer {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, mut application) = (Arc::clone(&stop), database.application());
+        let (port, name) = (database.port, database.name.clone());
         let thread = std::thread::spawn(move || {
             let (mut id, mut changes) = (first, [0, 0]);
             while !stopped.load(Ordering::SeqCst) {
                 let (sql, payments, taxpayers) = transaction(id);
-                application.run(&sql);
+                let committed = application.attempt(&sql).is_ok() || {
+                    application = connect_again(port, &name);
+                    application.value(&is_committed(id)) == "t"
+                };
                 id += 10;
-                changes[0] += payments;
-                changes[1] += taxpayers;
+                if committed {
+                    changes[0] += payments;
+                    changes[1] += taxpayers;
+                }
                 std::thread::sleep(Duration::from_millis(10));
             }
             changes
@@ -100,14 +116,34 @@ impl Writer {
         Writer { stop, thread: Some(thread) }
     }
 
-    fn stop(mut self) -> [u64; 2] {
+    pub fn stop(mut self) -> [u64; 2] {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap()
     }
 }
 
+/// A session with a server that was away a moment ago.
+fn connect_again(port: u16, database: &str) -> Application {
+    let until = Instant::now() + 2 * PATIENCE;
+    loop {
+        match Application::try_connect(port, database) {
+            Ok(application) => return application,
+            Err(error) => assert!(Instant::now() < until, "the server stays away: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether [`transaction`] of this number was committed.
+fn is_committed(id: u64) -> String {
+    format!(
+        "SELECT EXISTS (SELECT FROM payments WHERE payment_id IN ({id}, {id} + 1)) \
+             OR EXISTS (SELECT FROM taxpayers WHERE phone = '{id}')"
+    )
+}
+
 /// A transaction, and how many changes of each table it makes: of one table, of both in turn, with a part rolled back.
-fn transaction(id: u64) -> (String, u64, u64) {
+pub fn transaction(id: u64) -> (String, u64, u64) {
     let pay = |id: u64| {
         format!(
             "INSERT INTO payments VALUES ({id}, 'T1', '增值税', '2026-09-01', '银行', NULL, {id}.50, NULL);"
@@ -137,20 +173,24 @@ fn transaction(id: u64) -> (String, u64, u64) {
 }
 
 /// A stage whose connector reads a database of its own.
-struct Town {
-    stage: Stage,
+pub struct Town {
+    pub stage: Stage,
     witnesses: Vec<Process>,
-    database: Database,
+    pub database: Database,
 }
 
 impl Town {
-    fn new(name: &str) -> Town {
+    pub fn new(name: &str) -> Town {
+        Town::on(name, port())
+    }
+
+    /// The same on a server of the test's own.
+    pub fn on(name: &str, port: u16) -> Town {
         let stage = Stage::new(&["payments", "taxpayers"]);
-        let database = Database::new(name);
-        let slot = &database.0;
+        let database = Database::new(name, port);
+        let slot = &database.name;
         stage.scene.replace_source(&format!(
-            "engine = \"postgres\"\nhost = \"127.0.0.1\"\nport = {}\ndatabase = \"{slot}\"\nuser = \"postgres\"\nslot = \"{slot}\"",
-            port()
+            "engine = \"postgres\"\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"{slot}\"\nuser = \"postgres\"\nslot = \"{slot}\"",
         ));
         let witnesses = quorum(&stage);
         stage.scene.make_subscriber("audit", "");
@@ -158,7 +198,7 @@ impl Town {
     }
 
     /// Waits until the auditor has these changes, and compares what they give with the tables.
-    fn reckon(self, connector: Process, mut auditor: Process, changes: [u64; 2]) {
+    pub fn reckon(self, connector: Process, mut auditor: Process, changes: [u64; 2]) {
         let mut seen = [u64::MAX; 2];
         auditor.until(&format!("{changes:?} are received"), || {
             let received = Received::of(&self.stage.scene.rows("audit")).changes;
@@ -178,8 +218,26 @@ impl Town {
         drop(self.witnesses);
     }
 
+    /// A connector whose snapshots are sent.
+    pub fn connector_after_the_snapshots(&self) -> Process {
+        let mut connector = self.stage.scene.connector();
+        connector.healthy();
+        connector.until("both snapshots are sent", || {
+            ["payments", "taxpayers"].iter().all(|dataset| {
+                let accepted = self.stage.accepted(dataset);
+                accepted.iter().any(|(header, _)| header.snapshot.as_ref().is_some_and(|part| part.last))
+            })
+        });
+        connector
+    }
+
+    /// Changes of each table that the auditor has received.
+    pub fn received(&self) -> [u64; 2] {
+        Received::of(&self.stage.scene.rows("audit")).changes
+    }
+
     fn confirmed(&self) -> String {
-        let slot = &self.database.0;
+        let slot = &self.database.name;
         self.database.application().value(&format!(
             "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{slot}'"
         ))
@@ -233,14 +291,7 @@ impl Received {
 #[test]
 fn a_connector_on_postgresql_killed_between_stages_repeats_and_loses_nothing() {
     let town = Town::new("kills");
-    let mut connector = town.stage.scene.connector();
-    connector.healthy();
-    connector.until("both snapshots are sent", || {
-        ["payments", "taxpayers"].iter().all(|dataset| {
-            let accepted = town.stage.accepted(dataset);
-            accepted.iter().any(|(header, _)| header.snapshot.as_ref().is_some_and(|part| part.last))
-        })
-    });
+    let connector = town.connector_after_the_snapshots();
     let auditor = town.stage.scene.subscriber("audit");
     assert_eq!(connector.stop().0.code(), Some(0));
     let writer = Writer::begin(&town.database, 1_000_000);
@@ -274,7 +325,7 @@ fn a_connector_on_postgresql_killed_between_stages_repeats_and_loses_nothing() {
 #[test]
 fn a_slot_that_somebody_moved_or_made_anew_halts_before_anything_is_sent() {
     let town = Town::new("moved");
-    let slot = town.database.0.clone();
+    let slot = town.database.name.clone();
     let mut connector = town.stage.scene.connector();
     connector.healthy();
     let mut application = town.database.application();

@@ -40,6 +40,8 @@ pub enum Fault {
         /// The first line.
         message: String,
     },
+    /// A row takes so many bytes, which is over the limit.
+    Long(usize),
     /// The server said what the protocol does not allow.
     Protocol(&'static str),
 }
@@ -49,6 +51,9 @@ impl std::fmt::Display for Fault {
         match self {
             Fault::Lost(what) => write!(f, "{what}"),
             Fault::Refused { code, message } => write!(f, "{message} (SQLSTATE {code})"),
+            Fault::Long(bytes) => {
+                write!(f, "a row of {bytes} bytes, and at most {MESSAGE_BYTES_MAX} are taken")
+            }
             Fault::Protocol(what) => write!(f, "the server does not follow its protocol: {what}"),
         }
     }
@@ -224,7 +229,7 @@ impl Socket {
     pub fn next_message(&mut self) -> Result<Option<(u8, Range<usize>)>, Fault> {
         let waiting = self.inbox.get(self.filled.clone()).unwrap_or_default();
         let Some(([tag, length @ ..], rest)) = waiting.split_first_chunk::<5>() else { return Ok(None) };
-        let length = body_bytes(*length)?;
+        let length = body_bytes(*tag, *length)?;
         if rest.len() < length {
             return Ok(None);
         }
@@ -298,8 +303,8 @@ impl Socket {
     fn make_room(&mut self) -> Result<(), Fault> {
         self.inbox.copy_within(self.filled.clone(), 0);
         self.filled = 0..self.filled.len();
-        let wanted = match self.inbox.get(1..5).and_then(|b| b.first_chunk()) {
-            Some(length) if self.filled.len() >= 5 => body_bytes(*length)? + 5,
+        let wanted = match self.inbox.first_chunk() {
+            Some::<&[u8; 5]>([tag, length @ ..]) if self.filled.len() >= 5 => body_bytes(*tag, *length)? + 5,
             _ => 0,
         };
         let size = if wanted > INBOX_BYTES { wanted + GULP_BYTES } else { INBOX_BYTES };
@@ -329,11 +334,12 @@ impl Socket {
     }
 }
 
-/// A message's length includes its own four bytes.
-fn body_bytes(length: [u8; 4]) -> Result<usize, Fault> {
+/// A message's length includes its own four bytes. Only a row, or what a stream or a copy sends, may honestly be too long.
+fn body_bytes(tag: u8, length: [u8; 4]) -> Result<usize, Fault> {
     let bytes = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
     match bytes.checked_sub(4) {
         None => Err(Fault::Protocol("a message without a length")),
+        Some(body) if body > MESSAGE_BYTES_MAX && matches!(tag, b'd' | b'D') => Err(Fault::Long(body)),
         Some(body) if body > MESSAGE_BYTES_MAX => Err(Fault::Protocol("a message over 256 MiB")),
         Some(body) => Ok(body),
     }

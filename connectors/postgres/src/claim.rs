@@ -59,6 +59,8 @@ pub(crate) struct SlotState {
     pub(crate) active_pid: Option<String>,
     pub(crate) confirmed: u64,
     pub(crate) status: String,
+    /// Why the server invalidated it (17 on), empty where it does not say.
+    pub(crate) reason: String,
     pub(crate) temporary: bool,
 }
 
@@ -93,6 +95,22 @@ pub(crate) fn unavailable(fault: &Fault) -> SourceError {
             what: message.clone(),
             remedy: "correct database of [source]".to_owned(),
         },
+        Fault::Refused { code, message } if code == "53400" => SourceError::Unsuitable {
+            what: message.clone(),
+            remedy: "raise max_replication_slots, or drop a slot that nobody reads: a connector needs its own and, while a \
+                     snapshot begins, another"
+                .to_owned(),
+        },
+        // Not the connection, and not a moment's want: the server fails at its own log or memory, and would do so again.
+        Fault::Refused { code, message } if code.starts_with("XX") => SourceError::Storage {
+            what: format!(
+                "{message} (SQLSTATE {code}); an `invalid memory alloc request size` is mended by PostgreSQL's newest minor \
+                 release, or the row is too large for the server to send"
+            ),
+        },
+        Fault::Long(bytes) => SourceError::Unreadable {
+            what: format!("a row takes {bytes} bytes on the wire, and at most 256 MiB are taken"),
+        },
         fault => SourceError::Unavailable { what: fault.to_string() },
     }
 }
@@ -100,8 +118,9 @@ pub(crate) fn unavailable(fault: &Fault) -> SourceError {
 /// Looks the slot up, `None` when there is none.
 pub(crate) fn slot_state(session: &mut Session, slot: &str) -> Result<Option<SlotState>, Fault> {
     let rows = session.query(&format!(
-        "SELECT plugin, database, active_pid, confirmed_flush_lsn, wal_status, temporary FROM pg_replication_slots \
-         WHERE slot_name = {}",
+        "SELECT plugin, database, active_pid, confirmed_flush_lsn, wal_status, temporary, \
+                to_jsonb(s) ->> 'invalidation_reason' \
+           FROM pg_replication_slots s WHERE slot_name = {}",
         literal(slot)
     ))?;
     let Some(row) = rows.first() else { return Ok(None) };
@@ -113,6 +132,7 @@ pub(crate) fn slot_state(session: &mut Session, slot: &str) -> Result<Option<Slo
         confirmed: text(3).and_then(|t| lsn(&t)).unwrap_or(0),
         status: text(4).unwrap_or_default(),
         temporary: text(5).is_some_and(|t| t == "t"),
+        reason: text(6).unwrap_or_default(),
     }))
 }
 
@@ -210,18 +230,36 @@ pub(crate) struct Streaming {
     pulse: Pulse,
 }
 
-impl Streaming {
-    /// Begins the stream at the slot's own place. A walsender of a connection that is gone is waited for, and ended.
-    pub(crate) fn start(
-        server: &Server,
-        who: &Claimant,
-        ordinary: &mut Session,
-        binary: bool,
-        confirmed: u64,
-    ) -> Result<(Streaming, Incarnation), SourceError> {
+/// A walsender that has no slot yet.
+pub(crate) struct Walsender {
+    session: Session,
+    /// Who the server says it is, but for the creation of capture.
+    pub(crate) incarnation: Incarnation,
+    timeout: Duration,
+}
+
+impl Walsender {
+    /// Opens one, and asks the server who it is.
+    pub(crate) fn open(server: &Server, who: &Claimant) -> Result<Walsender, SourceError> {
         let mut session = Session::open(&server.session(), true, &who.name()).map_err(|f| unavailable(&f))?;
         let incarnation = identify(&mut session, server).map_err(|f| unavailable(&f))?;
         let timeout = session.query("SHOW wal_sender_timeout").map_err(|f| unavailable(&f))?;
+        let timeout = timeout.first().and_then(|r| r.first().cloned().flatten());
+        Ok(Walsender { session, incarnation, timeout: timeout_of(timeout.as_deref().unwrap_or("0")) })
+    }
+}
+
+impl Streaming {
+    /// Begins the stream at the slot's own place, which it gives too. A walsender of a connection that is gone is waited
+    /// for, and ended.
+    pub(crate) fn start(
+        server: &Server,
+        who: &Claimant,
+        walsender: Walsender,
+        ordinary: &mut Session,
+        binary: bool,
+    ) -> Result<(Streaming, u64), SourceError> {
+        let Walsender { mut session, timeout, .. } = walsender;
         let command = format!(
             "START_REPLICATION SLOT {} LOGICAL 0/0 (proto_version '1', publication_names {}, binary '{binary}')",
             quoted(&server.slot),
@@ -234,7 +272,7 @@ impl Streaming {
                     let state = slot_state(ordinary, &server.slot).map_err(|f| unavailable(&f))?;
                     let pid = state.and_then(|s| s.active_pid);
                     let held = holder_of(ordinary, pid.as_deref()).map_err(|f| unavailable(&f))?;
-                    let ours = held.starts_with("govbridge ");
+                    let ours = is_claimant(&held);
                     if let (true, Some(pid)) = (ours, &pid) {
                         terminate(ordinary, pid).map_err(|f| unavailable(&f))?;
                     }
@@ -257,12 +295,12 @@ impl Streaming {
                 fault => return Err(unavailable(fault)),
             }
         }
-        let timeout = timeout.first().and_then(|r| r.first().cloned().flatten());
-        let timeout = timeout_of(timeout.as_deref().unwrap_or("0"));
-        let every = pulse_every(timeout);
-        let pulse = Pulse::start(session.socket.pen().clone(), every, confirmed, who.since);
+        // What an earlier walsender still heard may have moved the slot until now.
+        let kept =
+            slot_state(ordinary, &server.slot).map_err(|f| unavailable(&f))?.map_or(0, |s| s.confirmed);
+        let pulse = Pulse::start(session.socket.pen().clone(), pulse_every(timeout), kept, who.since);
         let patience = if timeout.is_zero() { SILENCE.1 } else { timeout.clamp(SILENCE.0, SILENCE.1) };
-        Ok((Streaming { session, patience, pulse }, incarnation))
+        Ok((Streaming { session, patience, pulse }, kept))
     }
 
     /// Says how far everything was received and is done, and whether the server should answer.
@@ -277,6 +315,11 @@ fn holder_of(ordinary: &mut Session, pid: Option<&str>) -> Result<String, Fault>
     let Some(pid) = pid.and_then(|p| p.parse::<i32>().ok()) else { return Ok(String::new()) };
     let rows = ordinary.query(&format!("SELECT application_name FROM pg_stat_activity WHERE pid = {pid}"))?;
     Ok(rows.first().and_then(|r| r.first().cloned().flatten()).unwrap_or_default())
+}
+
+/// Whether a session's name is a claimant's: what `--create` waits for is not ended.
+fn is_claimant(name: &str) -> bool {
+    name.strip_prefix("govbridge ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn begin(session: &mut Session, command: &str) -> Result<(), Fault> {
@@ -421,5 +464,6 @@ mod tests {
     fn a_claimants_name_fits_the_servers_view() {
         let who = Claimant { pid: u32::MAX, host: "h".repeat(200), since: UnixMicros(i64::MAX) };
         assert!(who.name().len() <= 63, "{}", who.name().len());
+        assert!(is_claimant(&who.name()) && !is_claimant("govbridge --create"));
     }
 }

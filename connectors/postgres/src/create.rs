@@ -18,6 +18,8 @@ use std::time::Duration;
 const LOCK_SECONDS: u32 = 5;
 /// How long the server may wait for transactions that are open when the slot is made.
 const OPEN_TRANSACTIONS: Duration = Duration::from_secs(300);
+/// When the server gives up by itself: before we do.
+const SLOT_SECONDS: u32 = 290;
 /// Accepted shapes of one table that are remembered: rows that wait in the slot may still have an older one.
 const SHAPES_MAX: usize = 16;
 
@@ -54,6 +56,10 @@ pub fn create(server: &Server, word: &str, tables: &[Table]) -> Result<Created, 
         session.query("COMMIT")?;
         // Its own transaction: a slot cannot be made after writes.
         if let Some(slot) = &plan.slot {
+            // Whoever gives up waiting must not leave a server's process that makes the slot later, which nobody would read.
+            session.query(&format!("SET statement_timeout = '{SLOT_SECONDS}s'"))?;
+            // Not every system can tell that a client is gone; the timeout stands for it there.
+            let _ = session.query("SET client_connection_check_interval = '1s'");
             session.query_within(slot, OPEN_TRANSACTIONS)?;
         }
         Ok(())

@@ -438,6 +438,17 @@ mod tests {
         }
     }
 
+    /// A relation that was cached too long would read one column's bytes as another's.
+    #[test]
+    fn a_row_with_more_or_fewer_columns_than_its_relation_is_refused() {
+        for values in [&[Some("7"), Some("x")][..], &[Some("7"), Some("x"), Some("y"), Some("z")]] {
+            let insert = message(b'I', &[(b'N', values)]);
+            let refused =
+                mapper(true).changes::<SourceError>(b'I', &insert, &mut Workspace::default(), |_| Ok(()));
+            assert_eq!(refused.unwrap_err().code(), "CAP009");
+        }
+    }
+
     #[test]
     fn a_relation_is_read_whole_or_not_at_all() {
         let mut body = vec![0, 0, 0, 5];

@@ -22,6 +22,7 @@ mod catalog;
 mod claim;
 mod create;
 mod decode;
+mod history;
 mod preflight;
 mod replication;
 mod server;

@@ -33,6 +33,8 @@ pub struct Finding {
 
 /// The oldest server whose pgoutput sends binary values.
 const VERSION_MIN: u32 = 140_000;
+/// The releases that keep a role with REPLICATION from loading any library of the server as an output plugin.
+const CAREFUL: [u32; 3] = [160_015, 170_011, 180_006];
 
 /// Looks at the server, the role and each table.
 pub fn preflight(server: &Server, tables: &[Table]) -> Result<Vec<Finding>, SourceError> {
@@ -80,9 +82,7 @@ fn look_at_server(session: &mut Session, server: &Server, findings: &mut Finding
     )?;
     let row = rows.first().cloned().unwrap_or_default();
     let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-    if text(0).parse().unwrap_or(0) < VERSION_MIN {
-        findings.refuse(None, "the server is older than PostgreSQL 14", "upgrade it");
-    }
+    look_at_release(text(0).parse().unwrap_or(0), findings);
     if text(1) != "logical" {
         let what = format!("wal_level is {}", text(1));
         findings.refuse(None, what, "set wal_level = logical in postgresql.conf and restart the server");
@@ -94,7 +94,11 @@ fn look_at_server(session: &mut Session, server: &Server, findings: &mut Finding
         let what = format!("role {} may not replicate", server.user);
         findings.refuse(None, what, &format!("run: ALTER ROLE {} REPLICATION", quoted(&server.user)));
     }
-    let wanted = if slot_state(session, &server.slot)?.is_some() { 1 } else { 2 };
+    let slot = slot_state(session, &server.slot)?;
+    if slot.is_none() {
+        look_for_open_transactions(session, findings)?;
+    }
+    let wanted = if slot.is_some() { 1 } else { 2 };
     if text(4).parse().unwrap_or(0) < wanted {
         let remedy =
             "raise max_replication_slots: a connector needs its own and, while a snapshot begins, another";
@@ -110,6 +114,45 @@ fn look_at_server(session: &mut Session, server: &Server, findings: &mut Finding
             None,
             "synchronous_standby_names is *: the server could wait for the connector at each commit",
             "name the standbys there",
+        );
+    }
+    Ok(())
+}
+
+fn look_at_release(version: u32, findings: &mut Findings) {
+    if version < VERSION_MIN {
+        findings.refuse(None, "the server is older than PostgreSQL 14", "upgrade it");
+    }
+    if CAREFUL.iter().any(|careful| version / 10_000 == careful / 10_000 && version < *careful) {
+        findings.add(
+            Severity::Warning,
+            None,
+            format!(
+                "the server is PostgreSQL {}.{}: before 18.6, 17.11 and 16.15 a role with REPLICATION may load any library \
+                 of the server as an output plugin, and some releases lose rows of a table that joins a publication",
+                version / 10_000,
+                version % 10_000
+            ),
+            "install the newest minor release, and give the role nothing but REPLICATION and SELECT",
+        );
+    }
+}
+
+/// A slot can be made only when all transactions that write now have ended.
+fn look_for_open_transactions(session: &mut Session, findings: &mut Findings) -> Result<(), Fault> {
+    let rows = session.query(
+        "SELECT 'the session of process ' || pid, xact_start FROM pg_stat_activity \
+          WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND xact_start < now() - interval '10 seconds' \
+          UNION ALL SELECT 'the prepared transaction ' || quote_literal(gid), prepared FROM pg_prepared_xacts \
+          ORDER BY 2 LIMIT 1",
+    )?;
+    let holder = rows.first().and_then(|row| Some((row.first()?.clone()?, row.get(1)?.clone()?)));
+    if let Some((holder, since)) = holder {
+        findings.add(
+            Severity::Warning,
+            None,
+            format!("{holder} has a transaction open since {since}: the slot is made only when it has ended"),
+            "end it (COMMIT, ROLLBACK PREPARED, pg_terminate_backend)",
         );
     }
     Ok(())

@@ -11,18 +11,17 @@
 use crate::catalog;
 use crate::claim::lsn_text;
 use crate::decode::{Mapper, ODD, Relation, Workspace};
+use crate::history::History;
 use crate::shape::Installed;
 use bridge_event::{At, Change, Operation, Token, Transaction, UnixMicros};
 use bridge_pgwire::Fault;
 use bridge_pgwire::Reader;
 use bridge_pgwire::{Session, refusal};
 use connectors_source::{Capture, SourceError, Stop, Table};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 /// Rows that one poll gives at most, about.
 pub(crate) const POLL_ROWS_MAX: u64 = 4096;
-/// Commits that are remembered with their tokens while they wait for their acknowledgement.
-const HISTORY_MAX: usize = 65_536;
 /// Microseconds from 1970-01-01 to 2000-01-01.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -61,6 +60,8 @@ struct Open {
     index: u64,
     /// Delivered already: passed over.
     passed: bool,
+    /// Passed over, and known to be the one that was delivered.
+    agreed: bool,
 }
 
 /// What a message did.
@@ -88,8 +89,11 @@ pub(crate) struct Flow {
     pub(crate) delivered: u64,
     /// The server has decoded everything before this place, and it was delivered.
     pub(crate) complete: u64,
-    /// Commits with their tokens, oldest first.
-    history: VecDeque<(u64, Token)>,
+    /// The farthest place that the server was seen at: rewinding does not bring it back.
+    seen: u64,
+    pub(crate) history: History,
+    /// A delivered commit that the server must give again before anything newer.
+    owed: Option<u64>,
 }
 
 impl Flow {
@@ -102,7 +106,9 @@ impl Flow {
             open: None,
             delivered: confirmed.saturating_sub(1),
             complete: confirmed,
-            history: VecDeque::new(),
+            seen: confirmed,
+            history: History::new(confirmed),
+            owed: None,
         }
     }
 
@@ -112,12 +118,37 @@ impl Flow {
         self.open = None;
     }
 
+    /// The stream begins at this place: a delivered commit that stands there or later is given again, by the same server.
+    pub(crate) fn begin_at(&mut self, place: u64) {
+        self.begin_again();
+        self.owed = self.history.newest_at(self.delivered).filter(|commit| *commit >= place);
+    }
+
+    /// The farthest place that the server was ever seen at: its log reaches there, unless it went back.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen.max(self.complete)
+    }
+
+    /// How far the server may be told that everything is done: nothing, before it is known to be the one that sent it.
+    pub(crate) fn done(&self, confirmed: u64) -> u64 {
+        if self.owed.is_none() { confirmed } else { 0 }
+    }
+
+    /// The server has decoded what stands before `place`.
+    fn settle(&mut self, place: u64) -> Result<(), Broken> {
+        match self.owed {
+            Some(commit) if place > commit => Err(went_back(commit).into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Everything after `confirmed` is delivered again.
     pub(crate) fn rewind(&mut self, confirmed: u64) {
         self.begin_again();
         self.delivered = confirmed.saturating_sub(1);
+        self.seen = self.seen();
         self.complete = confirmed;
-        self.history.retain(|(commit, _)| *commit < confirmed);
+        self.history.rewind(confirmed);
     }
 
     /// Whether no transaction is open.
@@ -130,22 +161,9 @@ impl Flow {
         self.open.as_ref().filter(|o| o.begun).map_or(self.delivered, |o| o.transaction.commit)
     }
 
-    /// The token of a delivered commit that is still remembered.
-    pub(crate) fn token_of(&self, commit: u64) -> Option<&Token> {
-        self.history.iter().rev().find(|(c, _)| *c == commit).map(|(_, token)| token)
-    }
-
     /// The newest delivered commit at or before a place, as far as it is remembered.
     pub(crate) fn boundary(&self, reached: u64) -> u64 {
-        let known = self.history.iter().rev().find(|(commit, _)| *commit <= reached);
-        known.map_or(reached.min(self.delivered), |(commit, _)| *commit)
-    }
-
-    /// Forgets the tokens before an acknowledged commit, which itself is kept.
-    pub(crate) fn forget_before(&mut self, commit: u64) {
-        while self.history.front().is_some_and(|(c, _)| *c < commit) {
-            self.history.pop_front();
-        }
+        self.history.newest_at(reached).unwrap_or(reached.min(self.delivered))
     }
 
     /// Takes one message of the walsender.
@@ -167,6 +185,7 @@ impl Flow {
                 let (place, _, asks) = (reader.u64(), reader.u64(), reader.u8());
                 let place = place.ok_or(Fault::Protocol(ODD))?;
                 if self.open.is_none() {
+                    self.settle(place)?;
                     self.complete = self.complete.max(place);
                 }
                 Ok(Step::Alive { place, asks: asks == Some(1) })
@@ -210,7 +229,8 @@ impl Flow {
         let token = format!("{} {number} {}", lsn_text(commit), committed_at.0);
         let token = Token::new(token.into_bytes()).map_err(|_| Fault::Protocol(ODD))?;
         let passed = commit <= self.delivered;
-        self.open = Some(Open { transaction, token, begun: false, index: 0, passed });
+        self.settle(commit)?;
+        self.open = Some(Open { transaction, token, begun: false, index: 0, passed, agreed: false });
         Ok(())
     }
 
@@ -227,10 +247,7 @@ impl Flow {
                 self.open = Some(open);
                 return Err(stop.into());
             }
-            if self.history.len() >= HISTORY_MAX {
-                self.history.pop_front();
-            }
-            self.history.push_back((open.transaction.commit, open.token));
+            self.history.push(open.transaction.commit, open.token);
             self.delivered = open.transaction.commit;
         }
         self.complete = self.complete.max(end);
@@ -262,12 +279,15 @@ impl Flow {
     }
 
     fn rows(&mut self, tag: u8, message: &[u8], out: &mut dyn Capture) -> Result<u64, Broken> {
-        let Flow { mappers, space, open, .. } = self;
+        let Flow { mappers, space, open, history, owed, .. } = self;
         let open = open.as_mut().ok_or(Fault::Protocol("a row outside a transaction"))?;
         let id = message.get(1..5).and_then(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b));
         let mapper =
             id.and_then(|id| mappers.get(&id)).ok_or(Fault::Protocol("a row of an unknown relation"))?;
-        let Some(mapper) = mapper.as_ref().filter(|_| !open.passed) else { return Ok(0) };
+        let Some(mapper) = mapper else { return Ok(0) };
+        if open.passed {
+            return open.pass(history, owed).map(|()| 0);
+        }
         open.begin(out)?;
         let first = open.index;
         mapper.changes(tag, message, space, |mut change| {
@@ -279,7 +299,8 @@ impl Flow {
     }
 
     fn truncate(&mut self, body: &[u8], out: &mut dyn Capture) -> Result<u64, Broken> {
-        let open = self.open.as_mut().ok_or(Fault::Protocol("a truncate outside a transaction"))?;
+        let Flow { mappers, open, history, owed, .. } = self;
+        let open = open.as_mut().ok_or(Fault::Protocol("a truncate outside a transaction"))?;
         let mut reader = Reader::new(body);
         let (Some(count), Some(_)) = (reader.u32(), reader.u8()) else {
             return Err(Fault::Protocol(ODD).into());
@@ -287,8 +308,12 @@ impl Flow {
         let mut given = 0;
         for _ in 0..count {
             let id = reader.u32().ok_or(Fault::Protocol(ODD))?;
-            let mapper = self.mappers.get(&id).ok_or(Fault::Protocol("a truncate of an unknown relation"))?;
-            let Some(mapper) = mapper.as_ref().filter(|_| !open.passed) else { continue };
+            let mapper = mappers.get(&id).ok_or(Fault::Protocol("a truncate of an unknown relation"))?;
+            let Some(mapper) = mapper else { continue };
+            if open.passed {
+                open.pass(history, owed)?;
+                continue;
+            }
             open.begin(out)?;
             out.row(&Change {
                 table: mapper.table,
@@ -313,6 +338,29 @@ impl Open {
             self.begun = true;
         }
         Ok(())
+    }
+
+    /// A transaction of ours that was delivered already is passed over, if it is that one.
+    fn pass(&mut self, history: &History, owed: &mut Option<u64>) -> Result<(), Broken> {
+        let commit = self.transaction.commit;
+        if !self.agreed {
+            if !history.agrees(commit, &self.token) {
+                return Err(went_back(commit).into());
+            }
+            owed.take_if(|owed| *owed == commit);
+            self.agreed = true;
+        }
+        Ok(())
+    }
+}
+
+/// The server has another history than the one that was delivered.
+fn went_back(commit: u64) -> SourceError {
+    SourceError::WentBack {
+        what: format!(
+            "at {} the server no longer has the transaction that was delivered: it was restored from a copy",
+            lsn_text(commit)
+        ),
     }
 }
 

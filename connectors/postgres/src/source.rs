@@ -2,8 +2,8 @@
 
 use crate::catalog;
 use crate::claim::{
-    Claimant, Streaming, installed, is_held_by_another, lock, lsn, lsn_text, place, slot_state, unavailable,
-    unlock,
+    Claimant, Streaming, Walsender, installed, is_held_by_another, lock, lsn, lsn_text, place, slot_state,
+    unavailable, unlock,
 };
 use crate::replication::{Broken, Finder, Flow, POLL_ROWS_MAX, Step, end_of};
 use crate::server::Server;
@@ -77,11 +77,18 @@ impl PostgresSource {
         take_over: bool,
     ) -> Result<PostgresSource, SourceError> {
         let mut ordinary = lock(server, who, take_over, None)?;
+        if is_standby(&mut ordinary)? {
+            return Err(SourceError::Unsuitable {
+                what: "the server is a standby".to_owned(),
+                remedy: "name the primary in [source] host".to_owned(),
+            });
+        }
         let prepared = prepared(&mut ordinary, server, tables)?;
-        let confirmed = kept(&mut ordinary, server)?;
-        let binary = prepared.binary;
-        let (streaming, incarnation) = Streaming::start(server, who, &mut ordinary, binary, confirmed)?;
-        let incarnation = identified(incarnation, &prepared.installed)?;
+        kept(&mut ordinary, server)?;
+        let walsender = Walsender::open(server, who)?;
+        let incarnation = identified(walsender.incarnation.clone(), &prepared.installed)?;
+        let (streaming, confirmed) =
+            Streaming::start(server, who, walsender, &mut ordinary, prepared.binary)?;
         Ok(PostgresSource {
             server: server.clone(),
             who: who.clone(),
@@ -99,7 +106,7 @@ impl PostgresSource {
     /// What a broken connection means: another connector has the slot, or the server is away.
     pub(crate) fn broken(&mut self, fault: &Fault) -> SourceError {
         let connection = match fault {
-            Fault::Lost(_) | Fault::Protocol(_) => true,
+            Fault::Lost(_) | Fault::Long(_) | Fault::Protocol(_) => true,
             Fault::Refused { code, .. } => code.starts_with("57P") || code.starts_with("08"),
         };
         if connection {
@@ -147,28 +154,53 @@ impl PostgresSource {
                 error => error,
             })?;
         }
+        if is_standby(&mut self.ordinary)? {
+            return Err(SourceError::Unavailable { what: "the server is a standby now".to_owned() });
+        }
+        let walsender = Walsender::open(&self.server, &self.who)?;
+        self.check_server(&walsender.incarnation)?;
         let prepared = prepared(&mut self.ordinary, &self.server, &self.flow.tables)?;
         let kept = kept(&mut self.ordinary, &self.server)?;
         if kept > self.confirmed {
             return Err(SourceError::Missing {
                 what: format!(
-                    "the slot stands at {kept} and was acknowledged to {}: somebody else moved it",
-                    self.confirmed
+                    "the slot stands at {} and was acknowledged to {}: somebody else moved it",
+                    lsn_text(kept),
+                    lsn_text(self.confirmed)
                 ),
             });
         }
-        let (streaming, incarnation) =
-            Streaming::start(&self.server, &self.who, &mut self.ordinary, prepared.binary, self.confirmed)?;
-        if identified(incarnation, &prepared.installed)? != self.incarnation {
-            return Err(SourceError::Missing {
-                what: "the server is another one, or capture was created anew".to_owned(),
-            });
+        if identified(walsender.incarnation.clone(), &prepared.installed)? != self.incarnation {
+            return Err(SourceError::Missing { what: "capture was created anew".to_owned() });
         }
+        let (streaming, kept) =
+            Streaming::start(&self.server, &self.who, walsender, &mut self.ordinary, prepared.binary)?;
         self.flow.installed = prepared.installed;
-        self.flow.begin_again();
+        self.flow.begin_at(kept);
         self.unanswered = 0;
         self.heard = (Instant::now(), None);
         self.streaming = Some(streaming);
+        Ok(())
+    }
+
+    /// After a connection was lost: it is the same server, and it has not lost what it sent.
+    fn check_server(&mut self, found: &Incarnation) -> Result<(), SourceError> {
+        let known = &self.incarnation;
+        if (&found.system, found.timeline) != (&known.system, known.timeline) {
+            return Err(SourceError::Missing {
+                what: format!(
+                    "the server says that it is system {}, timeline {}, and it was system {}, timeline {}",
+                    found.system, found.timeline, known.system, known.timeline
+                ),
+            });
+        }
+        let end = self.log_end().map_err(|fault| unavailable(&fault))?;
+        let had = self.flow.seen();
+        if end < had {
+            return Err(SourceError::WentBack {
+                what: format!("the server's log ends at {}, and it had {}", lsn_text(end), lsn_text(had)),
+            });
+        }
         Ok(())
     }
 
@@ -243,7 +275,7 @@ impl PostgresSource {
             None if heard.elapsed() >= streaming.patience / 2 => {
                 self.heard.1 = Some(Instant::now());
                 self.unanswered = self.unanswered.saturating_add(1);
-                streaming.say(self.flow.complete, self.confirmed, true)
+                streaming.say(self.flow.complete, self.flow.done(self.confirmed), true)
             }
             _ => Ok(()),
         }
@@ -265,7 +297,7 @@ impl PostgresSource {
                         words.hear(place);
                     }
                     if asks {
-                        streaming.say(self.flow.complete, self.confirmed, false)?;
+                        streaming.say(self.flow.complete, self.flow.done(self.confirmed), false)?;
                         asked = true;
                     }
                 }
@@ -292,7 +324,7 @@ impl PostgresSource {
         let Some(streaming) = self.streaming.as_mut() else { return Ok(()) };
         if self.unanswered == 0 {
             self.unanswered = 1;
-            streaming.say(self.flow.complete, self.confirmed, true)?;
+            streaming.say(self.flow.complete, self.flow.done(self.confirmed), true)?;
         }
         if streaming.session.socket.fill(WORD)? {
             Ok(())
@@ -325,6 +357,7 @@ impl PostgresSource {
     /// Reads the stream ahead until it is at or beyond a commit; begins it anew afterwards.
     fn look_ahead(&mut self, commit: u64) -> Result<Option<Token>, SourceError> {
         let (delivered, complete) = (self.flow.delivered, self.flow.complete);
+        let history = self.flow.history.clone();
         self.flow.begin_again();
         self.streaming = None;
         let mut finder = Finder { commit, found: None, passed: false };
@@ -337,7 +370,7 @@ impl PostgresSource {
             }
         }
         self.flow.rewind(self.confirmed);
-        (self.flow.delivered, self.flow.complete) = (delivered, complete);
+        (self.flow.delivered, self.flow.complete, self.flow.history) = (delivered, complete, history);
         self.streaming = None;
         Ok(finder.found)
     }
@@ -405,11 +438,19 @@ fn kept(session: &mut Session, server: &Server) -> Result<u64, SourceError> {
         });
     }
     if state.status == "lost" {
-        return Err(SourceError::Missing {
-            what: format!("slot {slot} is invalidated: the server removed log that was not captured yet"),
-        });
+        let why = match state.reason.as_str() {
+            "" | "wal_removed" => "the server removed log that was not captured yet (max_slot_wal_keep_size)",
+            "idle_timeout" => "nobody read it for longer than idle_replication_slot_timeout",
+            other => other,
+        };
+        return Err(SourceError::Missing { what: format!("slot {slot} is invalidated: {why}") });
     }
     Ok(state.confirmed)
+}
+
+fn is_standby(session: &mut Session) -> Result<bool, SourceError> {
+    let rows = session.query("SELECT pg_is_in_recovery()").map_err(|f| unavailable(&f))?;
+    Ok(rows.first().and_then(|row| row.first().cloned().flatten()).is_some_and(|t| t == "t"))
 }
 
 fn identified(incarnation: Incarnation, installed: &Installed) -> Result<Incarnation, SourceError> {
@@ -442,7 +483,7 @@ impl Source for PostgresSource {
         if at.commit == 0 {
             return Ok(Recognised::Same);
         }
-        if let Some(known) = self.flow.token_of(at.commit) {
+        if let Some(known) = self.flow.history.token_of(at.commit) {
             return Ok(told(known));
         }
         if at.commit < self.confirmed {
@@ -500,9 +541,9 @@ impl Source for PostgresSource {
         };
         if boundary >= self.confirmed {
             self.confirmed = boundary + 1;
-            self.flow.forget_before(boundary);
+            self.flow.history.forget_before(boundary);
             let told = match &self.streaming {
-                Some(streaming) => streaming.say(self.flow.complete, self.confirmed, false),
+                Some(streaming) => streaming.say(self.flow.complete, self.flow.done(self.confirmed), false),
                 None => Ok(()),
             };
             told.map_err(|fault| self.broken(&fault))?;

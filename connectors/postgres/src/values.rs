@@ -435,6 +435,24 @@ mod tests {
         }
     }
 
+    /// A parser that cut its text between two bytes of a character would panic here.
+    #[test]
+    fn a_bytea_that_is_no_hexadecimal_is_refused_whatever_its_bytes_are() {
+        for bytes in
+            [&b""[..], b"\\", b"\\x0", b"\\x0g", "\\x长".as_bytes(), b"\\x\xff\xfe", "长长".as_bytes()]
+        {
+            assert!(hexadecimal(bytes, &mut Vec::new()).is_err(), "{bytes:?}");
+            for kind in
+                [Kind::Uuid, Kind::Date, Kind::Time, Kind::Timestamp, Kind::Instant, Kind::Int4, Kind::Float8]
+            {
+                assert!(
+                    from_text(kind, bytes, 0..bytes.len(), &mut Vec::new()).is_err(),
+                    "{kind:?} {bytes:?}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn dates_before_christ_and_after_9999_are_read() {
         assert_eq!(text_date(b"1970-01-01"), Some(0));

@@ -35,21 +35,30 @@ impl Application {
     }
 
     pub(crate) fn connect_as(port: u16, database: &str, user: &str) -> Application {
-        let writer = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Application::try_connect_as(port, database, user).unwrap()
+    }
+
+    /// The same for a server that may be away.
+    pub(crate) fn try_connect(port: u16, database: &str) -> Result<Application, String> {
+        Application::try_connect_as(port, database, "postgres")
+    }
+
+    fn try_connect_as(port: u16, database: &str, user: &str) -> Result<Application, String> {
+        let writer = TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
         writer.set_nodelay(true).unwrap();
         let mut application = Application { reader: BufReader::new(writer.try_clone().unwrap()), writer };
         let mut body = vec![0, 3, 0, 0];
         body.extend_from_slice(
             format!("user\0{user}\0database\0{database}\0client_encoding\0UTF8\0\0").as_bytes(),
         );
-        application.send(&[], &body);
-        application.answer().unwrap();
-        application
+        application.send(&[], &body)?;
+        application.answer()?;
+        Ok(application)
     }
 
-    fn send(&mut self, tag: &[u8], body: &[u8]) {
+    fn send(&mut self, tag: &[u8], body: &[u8]) -> Result<(), String> {
         let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
-        self.writer.write_all(&[tag, &length, body].concat()).unwrap();
+        self.writer.write_all(&[tag, &length, body].concat()).map_err(|e| e.to_string())
     }
 
     /// Rows up to the server's "ready", or its refusal.
@@ -77,7 +86,7 @@ impl Application {
     }
 
     pub(crate) fn attempt(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
-        self.send(b"Q", &[sql.as_bytes(), &[0]].concat());
+        self.send(b"Q", &[sql.as_bytes(), &[0]].concat())?;
         self.answer()
     }
 

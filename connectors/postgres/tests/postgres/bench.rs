@@ -27,12 +27,17 @@ impl Register {
 
     /// The same without capture.
     pub(crate) fn bare(sql: &str, tables: Vec<Table>) -> Register {
+        Register::bare_on(port(), sql, tables)
+    }
+
+    /// The same on a server of the test's own.
+    pub(crate) fn bare_on(port: u16, sql: &str, tables: Vec<Table>) -> Register {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        Application::connect(port(), "postgres").run(&format!("CREATE DATABASE {name}"));
+        Application::connect(port, "postgres").run(&format!("CREATE DATABASE {name}"));
         let server = Server {
             host: "127.0.0.1".to_owned(),
-            port: port(),
+            port,
             database: name.clone(),
             user: "postgres".to_owned(),
             password: None,
@@ -42,6 +47,13 @@ impl Register {
         };
         let register = Register { server, tables };
         register.application().run(sql);
+        register
+    }
+
+    /// One table `t`, captured on a server of the test's own.
+    pub(crate) fn on(port: u16, sql: &str, columns: &[&str], key: &[&str]) -> Register {
+        let register = Register::bare_on(port, sql, vec![table("t", columns, key)]);
+        create(&register.server, "first", &register.tables).unwrap();
         register
     }
 
@@ -73,7 +85,8 @@ impl Register {
 
 impl Drop for Register {
     fn drop(&mut self) {
-        let mut application = Application::connect(self.server.port, "postgres");
+        // A server of the test's own may be gone.
+        let Ok(mut application) = Application::try_connect(self.server.port, "postgres") else { return };
         let name = &self.server.database;
         let _ = application.attempt(&format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"

@@ -70,6 +70,50 @@ fn a_slot_that_somebody_else_reads_is_claimed() {
 }
 
 #[test]
+fn a_slot_that_another_program_reads_is_not_taken_from_it() {
+    let register = register();
+    let server = bridge_pgwire::Server {
+        host: register.server.host.clone(),
+        port: register.server.port,
+        database: register.server.database.clone(),
+        user: register.server.user.clone(),
+        password: None,
+        tls: register.server.tls.clone(),
+    };
+    let mut program = bridge_pgwire::Session::open(&server, true, "pg_recvlogical").unwrap();
+    let slot = &register.server.slot;
+    let options = "(proto_version '1', publication_names 'govbridge')";
+    program.send(b'Q', &format!("START_REPLICATION SLOT {slot} LOGICAL 0/0 {options}")).unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while program.socket.take(until).unwrap().0 != b'W' {}
+    for take in [PostgresSource::claim, PostgresSource::take_over] {
+        let error = take(&register.server, &register.tables, &claimant()).unwrap_err();
+        assert_eq!(error.code(), "CAP002", "{error}");
+        assert!(error.to_string().contains("pg_recvlogical"), "{error}");
+    }
+    let reads = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'");
+    assert_eq!(register.application().value(&reads), "t");
+    drop(program);
+    while register.claim().is_err() {
+        assert!(std::time::Instant::now() < until);
+    }
+}
+
+#[test]
+fn a_role_without_replication_is_refused_with_its_remedy() {
+    let register = register();
+    let role = format!("r_{}", register.server.database);
+    register.application().run(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON t TO {role}"));
+    let server = Server { user: role.clone(), ..register.server.clone() };
+    let error = PostgresSource::claim(&server, &register.tables, &claimant()).unwrap_err();
+    assert_eq!(error.code(), "CAP005", "{error}");
+    assert!(error.to_string().contains("REPLICATION"), "{error}");
+    register.application().run(&format!("ALTER ROLE {role} REPLICATION"));
+    drop(PostgresSource::claim(&server, &register.tables, &claimant()).unwrap());
+    register.application().run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
 fn a_database_that_does_not_exist_and_a_port_that_does_not_answer_are_told_apart() {
     let register = register();
     let server = Server { database: "nowhere".to_owned(), ..register.server.clone() };

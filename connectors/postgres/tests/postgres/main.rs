@@ -11,9 +11,14 @@
 mod application;
 mod bench;
 mod claims;
+#[allow(dead_code, reason = "the tests of faults use all of it")]
+mod cluster;
 mod conformance;
+mod copies;
 mod creation;
 mod drift;
+mod order;
 mod silence;
 mod stream;
+mod unfit;
 mod values;

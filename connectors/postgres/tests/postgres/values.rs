@@ -151,11 +151,19 @@ const TEXT_CASES: &[Case] = &[
     ("jsonpath", &[("$.a[*]", "'$.\"a\"[*]'")]),
     ("pg_lsn", &[("16/B374D848", "'16/B374D848'")]),
     ("regclass", &[("pg_class", "'pg_class'")]),
+    ("other.mood", &[("odd", "'odd'")]),
+    ("other.mood[]", &[("{odd,NULL}", "'{odd,NULL}'")]),
+    ("hstore", &[("a=>1, b=>NULL", "'\"a\"=>\"1\", \"b\"=>NULL'")]),
+    ("citext", &[("AbC", "'AbC'")]),
+    ("ltree", &[("Top.Science", "'Top.Science'")]),
+    ("cube", &[("(1,2),(3,4)", "'(1, 2),(3, 4)'")]),
 ];
 
 const TYPES: &str = "CREATE TYPE mood AS ENUM ('好', '差'); CREATE TYPE pair AS (a int, b text);
     CREATE DOMAIN amount AS numeric(8,2); CREATE DOMAIN scores AS int[];
-    CREATE DOMAIN nested AS amount CHECK (VALUE > 0);";
+    CREATE DOMAIN nested AS amount CHECK (VALUE > 0);
+    CREATE SCHEMA other; CREATE TYPE other.mood AS ENUM ('odd');
+    CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE EXTENSION cube;";
 
 /// The database's own settings, which must not be seen.
 const SETTINGS: &str =

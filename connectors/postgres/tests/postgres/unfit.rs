@@ -1,0 +1,171 @@
+//! Servers that capture cannot be right with, and slots that the server gave up.
+
+use crate::bench::{Register, table};
+use crate::cluster::Cluster;
+use connectors_postgres::create;
+use connectors_source::conformance::{Recorder, Snapshot, read};
+use connectors_source::{Source, SourceError};
+use std::time::{Duration, Instant};
+
+fn refused(register: &Register, words: &[&str]) {
+    let error = create(&register.server, "first", &register.tables).unwrap_err();
+    assert_eq!(error.code(), "CAP005", "{error}");
+    for word in words {
+        assert!(error.to_string().contains(word), "{word}: {error}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_decode_or_has_no_slot_or_walsender_free_is_refused_with_its_remedy() {
+    let mut cluster = Cluster::start(&["wal_level=replica"]);
+    let sql = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
+    let register = Register::bare_on(cluster.port(), sql, vec![table("t", &["id"], &["id"])]);
+    refused(&register, &["wal_level is replica", "set wal_level = logical"]);
+    cluster.stop_fast();
+    cluster.begin_with(&["max_wal_senders=1"]);
+    refused(&register, &["no walsender is free", "raise max_wal_senders"]);
+    cluster.stop_fast();
+    cluster.begin_with(&["max_replication_slots=2"]);
+    let mut application = register.application();
+    application.run("SELECT pg_create_physical_replication_slot('a')");
+    refused(&register, &["no replication slot is free", "raise max_replication_slots"]);
+    application.run("SELECT pg_drop_replication_slot('a')");
+    create(&register.server, "first", &register.tables).unwrap();
+
+    // One slot is enough for the stream, and not for a snapshot.
+    application.run("SELECT pg_create_physical_replication_slot('a'); INSERT INTO t VALUES (2)");
+    let mut source = register.claim().unwrap();
+    let mut recorder = Recorder::default();
+    read(&mut source, &mut recorder);
+    assert_eq!(recorder.taken.len(), 1);
+    let error = source.snapshot(&[0], &mut Snapshot::default()).unwrap_err();
+    assert_eq!(error.code(), "CAP005", "{error}");
+    assert!(error.to_string().contains("raise max_replication_slots"), "{error}");
+    application.run("SELECT pg_drop_replication_slot('a')");
+    let mut snapshot = Snapshot::default();
+    source.snapshot(&[0], &mut snapshot).unwrap();
+    assert_eq!(snapshot.rows.len(), 2);
+}
+
+/// Writes into the server's log, and lets it remove what no limit keeps, until the slot has the state.
+fn until_lost(register: &Register) {
+    let mut application = register.application();
+    let slot = format!(
+        "SELECT wal_status = 'lost' FROM pg_replication_slots WHERE slot_name = '{}'",
+        register.server.slot
+    );
+    let until = Instant::now() + Duration::from_secs(60);
+    while application.value(&slot) != "t" {
+        assert!(Instant::now() < until, "the server keeps the slot");
+        application.run("INSERT INTO other VALUES (repeat('x', 1000))");
+        application.run("SELECT pg_switch_wal()");
+        application.run("CHECKPOINT");
+    }
+}
+
+/// P6: what was committed since is in no log.
+#[test]
+fn a_slot_that_the_server_invalidated_halts_while_it_streams_and_at_every_claim() {
+    let mut cluster = Cluster::start(&["max_slot_wal_keep_size=2MB"]);
+    let sql = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (filler text)";
+    let register = Register::on(cluster.port(), sql, &["id"], &["id"]);
+    let mut application = register.application();
+    let mut source = register.claim().unwrap();
+    application.run("INSERT INTO t VALUES (1)");
+    let mut recorder = Recorder::default();
+    // Nothing is acknowledged: the slot holds the server's log until the limit.
+    read(&mut source, &mut recorder);
+    until_lost(&register);
+    application.run("INSERT INTO t VALUES (2)");
+    let halt = loop {
+        // The server ends the walsender first, which alone might be a restart.
+        match source.poll(Duration::from_secs(1), &mut recorder) {
+            Err(SourceError::Unavailable { .. }) => break source.rewind().unwrap_err(),
+            Err(error) => break error,
+            Ok(_) => {}
+        }
+    };
+    for error in [halt, source.poll(Duration::ZERO, &mut recorder).unwrap_err()] {
+        assert_eq!(error.code(), "CAP007", "{error}");
+        assert!(error.to_string().contains("max_slot_wal_keep_size"), "{error}");
+    }
+    assert_eq!(recorder.taken.len(), 1);
+    drop(source);
+    assert_eq!(register.claim().unwrap_err().code(), "CAP007");
+
+    if application.value("SHOW server_version_num").parse::<u32>().unwrap() < 180_000 {
+        return;
+    }
+    application.run(&format!("SELECT pg_drop_replication_slot('{}')", register.server.slot));
+    create(&register.server, "second", &register.tables).unwrap();
+    drop(register.claim().unwrap());
+    cluster.stop_fast();
+    cluster.begin_with(&["idle_replication_slot_timeout=1s"]);
+    until_lost(&register);
+    let error = register.claim().unwrap_err();
+    assert_eq!(error.code(), "CAP007", "{error}");
+    assert!(error.to_string().contains("idle_replication_slot_timeout"), "{error}");
+}
+
+/// P12: what waits is seen, can be ended, and leaves nothing behind.
+#[test]
+fn a_slot_that_waits_for_an_open_transaction_is_seen_and_ended_and_made_later() {
+    let cluster = Cluster::start(&["max_prepared_transactions=2"]);
+    let sql = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int)";
+    let register = Register::bare_on(cluster.port(), sql, vec![table("t", &["id"], &["id"])]);
+    let mut application = register.application();
+    application.run("BEGIN; INSERT INTO other VALUES (1); PREPARE TRANSACTION 'forgotten'");
+    let found = connectors_postgres::preflight(&register.server, &register.tables).unwrap();
+    assert!(found.iter().any(|f| f.what.contains("prepared transaction 'forgotten'")), "{found:?}");
+
+    let (server, tables) = (register.server.clone(), register.tables.clone());
+    let creation = std::thread::spawn(move || create(&server, "first", &tables));
+    let waits = "SELECT coalesce(min(pid), 0) FROM pg_stat_activity \
+                  WHERE application_name = 'govbridge --create' AND wait_event_type = 'Lock'";
+    let until = Instant::now() + Duration::from_secs(60);
+    let pid = loop {
+        let pid = application.value(waits);
+        if pid != "0" {
+            break pid;
+        }
+        assert!(Instant::now() < until && !creation.is_finished(), "nobody waits");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let error = register.claim().unwrap_err();
+    assert!(error.code() == "CAP002" && error.to_string().contains("govbridge --create"), "{error}");
+    let still = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+    assert_eq!(application.value(&still), "1", "a claim does not end the creation");
+    application.run(&format!("SELECT pg_cancel_backend({pid})"));
+    assert_eq!(creation.join().unwrap().unwrap_err().code(), "CAP001");
+    application.run("COMMIT PREPARED 'forgotten'");
+    assert_eq!(application.value("SELECT count(*) FROM pg_replication_slots"), "0");
+    let created = create(&register.server, "second", &register.tables).unwrap();
+    assert!(created.slot_made);
+    register.claim().unwrap();
+}
+
+/// P16: a table joins only when nobody writes into it, so that no open transaction's rows are lost.
+#[test]
+fn a_table_that_somebody_writes_into_joins_only_after_its_commit() {
+    let sql = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)";
+    let mut register = Register::of(sql, &["id"], &["id"]);
+    register.tables.push(table("u", &["id"], &["id"]));
+    let (mut application, mut other) = (register.application(), register.application());
+    application.run("BEGIN; INSERT INTO u VALUES (1)");
+    let (server, tables) = (register.server.clone(), register.tables.clone());
+    let creation = std::thread::spawn(move || create(&server, "first", &tables));
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareRowExclusiveLock' \
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let until = Instant::now() + Duration::from_secs(60);
+    while !creation.is_finished() && other.value(waits) == "0" {
+        assert!(Instant::now() < until, "nobody waits");
+    }
+    application.run("INSERT INTO u VALUES (2)");
+    application.run("COMMIT");
+    // On a machine that stood still meanwhile, the wait for the lock ended first.
+    if creation.join().unwrap().is_err() {
+        create(&register.server, "first", &register.tables).unwrap();
+    }
+    application.run("INSERT INTO u VALUES (3)");
+    assert_eq!(register.changes(), ["insert 1 [3]"]);
+}
