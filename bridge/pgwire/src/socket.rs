@@ -344,3 +344,20 @@ fn body_bytes(tag: u8, length: [u8; 4]) -> Result<usize, Fault> {
         Some(body) => Ok(body),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_over_the_limit_is_told_from_a_server_that_is_no_postgresql() {
+        let length = |body: usize| u32::try_from(body + 4).unwrap().to_be_bytes();
+        assert_eq!(body_bytes(b'd', length(MESSAGE_BYTES_MAX)).unwrap(), MESSAGE_BYTES_MAX);
+        for tag in [b'd', b'D'] {
+            let fault = body_bytes(tag, length(MESSAGE_BYTES_MAX + 1)).unwrap_err();
+            assert!(matches!(fault, Fault::Long(bytes) if bytes == MESSAGE_BYTES_MAX + 1));
+        }
+        assert!(matches!(body_bytes(b'H', *b"TTP/"), Err(Fault::Protocol(_))));
+        assert!(matches!(body_bytes(b'd', [0, 0, 0, 3]), Err(Fault::Protocol(_))));
+    }
+}

@@ -452,6 +452,29 @@ mod tests {
         }
     }
 
+    /// P17, F16: what a new attempt meets again is not tried again.
+    #[test]
+    fn a_fault_that_comes_again_halts_and_says_what_to_do() {
+        let refused = |code: &str, message: &str| {
+            unavailable(&Fault::Refused { code: code.to_owned(), message: message.to_owned() })
+        };
+        for (error, code, word) in [
+            (
+                refused("XX000", "invalid memory alloc request size 1095000000"),
+                "CAP012",
+                "newest minor release",
+            ),
+            (refused("53400", "all replication slots are in use"), "CAP005", "max_replication_slots"),
+            (refused("42501", "permission denied to start WAL sender"), "CAP005", "REPLICATION"),
+            (unavailable(&Fault::Long(300 << 20)), "CAP009", "256 MiB"),
+            (refused("57P03", "the database system is starting up"), "CAP001", "tried again"),
+            (refused("53300", "sorry, too many clients already"), "CAP001", "tried again"),
+        ] {
+            assert_eq!(error.code(), code, "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+
     #[test]
     fn the_pulse_is_a_third_of_the_servers_patience() {
         assert_eq!(pulse_every(timeout_of("1min")), Duration::from_secs(10));
