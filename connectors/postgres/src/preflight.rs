@@ -33,6 +33,8 @@ pub struct Finding {
 
 /// The oldest server whose pgoutput sends binary values.
 const VERSION_MIN: u32 = 140_000;
+/// The oldest server whose walsender notices that a partition comes or goes.
+const ATTACHES: u32 = 150_000;
 /// The releases that keep a role with REPLICATION from loading any library of the server as an output plugin.
 const CAREFUL: [u32; 3] = [160_015, 170_011, 180_006];
 
@@ -58,7 +60,7 @@ impl Findings {
 
 pub(crate) fn look(session: &mut Session, server: &Server, tables: &[Table]) -> Result<Vec<Finding>, Fault> {
     let mut findings = Findings(Vec::new());
-    look_at_server(session, server, &mut findings)?;
+    let version = look_at_server(session, server, &mut findings)?;
     for table in tables {
         match catalog::find(session, &table.name)? {
             None => findings.refuse(
@@ -66,13 +68,24 @@ pub(crate) fn look(session: &mut Session, server: &Server, tables: &[Table]) -> 
                 "there is no such table, or the role may not use its schema",
                 "correct [source] table of the contract (schema.name; without a schema it is public)",
             ),
-            Some(found) => look_at_table(table, &found, &mut findings),
+            Some(found) => {
+                look_at_table(table, &found, &mut findings);
+                if found.kind == "p" && version < ATTACHES {
+                    findings.add(
+                        Severity::Warning,
+                        Some(&table.name),
+                        "it is partitioned, and this server does not notice while it streams that a partition is attached or detached",
+                        "attach and detach while the connector is stopped and has sent everything, or upgrade to 15 or newer",
+                    );
+                }
+            }
         }
     }
     Ok(findings.0)
 }
 
-fn look_at_server(session: &mut Session, server: &Server, findings: &mut Findings) -> Result<(), Fault> {
+/// Looks at the server and the role, and gives the server's version.
+fn look_at_server(session: &mut Session, server: &Server, findings: &mut Findings) -> Result<u32, Fault> {
     let rows = session.query(
         "SELECT current_setting('server_version_num'), current_setting('wal_level'), pg_is_in_recovery(), \
                 (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), \
@@ -82,7 +95,8 @@ fn look_at_server(session: &mut Session, server: &Server, findings: &mut Finding
     )?;
     let row = rows.first().cloned().unwrap_or_default();
     let text = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-    look_at_release(text(0).parse().unwrap_or(0), findings);
+    let version = text(0).parse().unwrap_or(0);
+    look_at_release(version, findings);
     if text(1) != "logical" {
         let what = format!("wal_level is {}", text(1));
         findings.refuse(None, what, "set wal_level = logical in postgresql.conf and restart the server");
@@ -116,7 +130,7 @@ fn look_at_server(session: &mut Session, server: &Server, findings: &mut Finding
             "name the standbys there",
         );
     }
-    Ok(())
+    Ok(version)
 }
 
 fn look_at_release(version: u32, findings: &mut Findings) {
