@@ -10,7 +10,7 @@ PG ?= 18
 VENV := target/venv
 DENY_VERSION := 0.20.2
 
-.PHONY: help build demo e2e test test-rust test-python test-live services services-stop services-clean lint deny audit fmt bench bench-peers bench-path vectors clean
+.PHONY: help build demo e2e test test-rust test-python test-live nightly services services-stop services-clean lint deny audit fmt bench bench-peers bench-path vectors clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -40,6 +40,9 @@ test-python: $(VENV)/ready ## run the second reader, in Python, over the vectors
 
 test-live: $(VENV)/ready ## run it over what a connector sent: the dumps that GOVBRIDGE_DUMP names
 	$(VENV)/bin/python -m pytest -q tests/interop/live
+
+nightly: ## the longer forms of the tests: PostgreSQL 14 to 18, longer outages
+	@tests/nightly.sh
 
 services: ## start PostgreSQL (PG=18) and Kafka on loopback under target/services; the file state there says their ports
 	@PG=$(PG) deploy/dev/services.sh up

@@ -25,7 +25,9 @@ mod full;
 mod keys;
 mod kills;
 mod large;
+mod leaders;
 mod liar;
+mod over;
 mod owners;
 mod postgres;
 #[allow(dead_code, unreachable_pub, reason = "the harness has hands that only other tests need")]

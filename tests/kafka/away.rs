@@ -24,6 +24,12 @@ fn says_that_kafka_is_away(process: &mut Process, address: &str) {
     });
 }
 
+/// Up to where the source may forget.
+fn acknowledged(stage: &Stage) -> i64 {
+    let application = stage.scene.application();
+    application.query_row("SELECT acknowledged FROM govbridge_source", [], |row| row.get(0)).unwrap()
+}
+
 /// A payment in one row of five megabytes.
 fn pay_much(stage: &Stage, number: i64) -> String {
     let channel: String = (0..5 * 1024 * 1024 / 8)
@@ -68,7 +74,14 @@ fn nothing_is_lost_repeated_or_out_of_order_while_kafka_restarts_is_away_and_sta
     connector.until("a frame was not acknowledged in time", || {
         metric(&address, "govbridge_publish_restarts_total") > restarts
     });
+    // The source keeps all that Kafka has not confirmed, and a connector that is killed then has it sent again.
+    let kept = acknowledged(&running.stage);
+    running.application.as_ref().unwrap().goes_on(100);
+    assert_eq!(acknowledged(&running.stage), kept, "nothing is forgotten before it is acknowledged");
+    connector.kill();
     broker.go_on();
+    let mut connector = running.connector();
+    connector.healthy();
     running.all_arrives();
 
     // A row of five megabytes, in fragments.

@@ -25,6 +25,7 @@ mod process;
 #[allow(dead_code, unreachable_pub, reason = "the path's tests use other parts")]
 #[path = "../reckoning.rs"]
 mod reckoning;
+mod rights;
 #[allow(dead_code, unreachable_pub, reason = "the faults' tests use other parts")]
 #[path = "../faults/running.rs"]
 mod running;

@@ -64,6 +64,7 @@ pub(crate) fn of_connector(error: &ConnectorError) -> Refusal {
         | ConnectorError::Topic(_)
         | ConnectorError::Topics(_)
         | ConnectorError::Delivery(_)
+        | ConnectorError::Fetch(_)
         | ConnectorError::Contract { .. }
         | ConnectorError::NoRecipientKey(_) => Exit::Usage,
         _ => Exit::Negative,

@@ -14,6 +14,9 @@ use crate::foreign::{self, code_of};
 use crate::link::Watch;
 use crate::{Disposition, Link, Properties, PropertiesError, Refusal};
 
+/// How long a broker is asked whether it hides a topic.
+const HIDDEN: Duration = Duration::from_secs(1);
+
 /// One partition that is read, and the offset of the next record to read in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -80,9 +83,11 @@ pub enum FetchError {
     },
     /// The broker refuses the reader.
     #[error(
-        "FET004: Kafka refuses to let us read ({reason}); check the credentials and the ACLs of the subscriber"
+        "FET004: Kafka refuses to let us read {topics} ({reason}); give the account Read on each (kafka-acls.sh), or check its credentials"
     )]
     Forbidden {
+        /// What was to be read.
+        topics: String,
         /// librdkafka's words.
         reason: String,
     },
@@ -147,7 +152,9 @@ impl FetchError {
                 FetchError::Damaged { reason }
             }
             Some(code) if foreign::is_unknown_topic(code) => FetchError::UnknownTopic { reason },
-            Some(code) if foreign::is_forbidden(code) => FetchError::Forbidden { reason },
+            Some(code) if foreign::is_forbidden(code) => {
+                FetchError::Forbidden { topics: "its topics".to_owned(), reason }
+            }
             Some(code) if foreign::is_unreachable(code) => FetchError::Unreachable { reason },
             _ => FetchError::Failed { reason },
         }
@@ -242,6 +249,10 @@ impl Fetcher {
                     .position(|reading| reading.partition == at.0 && *reading.topic == *message.topic());
                 Ok((found, at, message.payload().unwrap_or_default().to_vec()))
             }
+            // librdkafka asks for the group's coordinator all the same: nothing here is of a group, and no right over one is needed.
+            Some(Err(error)) if code_of(&error) == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                return Ok(None);
+            }
             Some(Err(error)) => Err(error),
         };
         match polled {
@@ -292,8 +303,30 @@ impl Fetcher {
     pub fn bounds(&self, topic: &str, partition: Partition, timeout: Duration) -> Result<Bounds, FetchError> {
         let number = native(topic, partition)?;
         let consumer = self.consumer()?;
-        let (low, high) = self.ask(timeout, |slice| consumer.fetch_watermarks(topic, number, slice))?;
+        let asked = self.ask(timeout, |slice| consumer.fetch_watermarks(topic, number, slice));
+        let (low, high) = asked.map_err(|error| match error {
+            FetchError::Forbidden { reason, .. } => {
+                FetchError::Forbidden { topics: topic.to_owned(), reason }
+            }
+            // Of a topic that is hidden from the account librdkafka learns no leader, and waits for one.
+            FetchError::Unreachable { .. } | FetchError::UnknownTopic { .. } => {
+                self.hidden(topic, timeout.min(HIDDEN)).unwrap_or(error)
+            }
+            error => error,
+        })?;
         Ok(Bounds { low: Offset(low), high: Offset(high) })
+    }
+
+    /// Why this account does not see a topic, when a broker says so to a question by the topic's name.
+    fn hidden(&self, topic: &str, timeout: Duration) -> Option<FetchError> {
+        if self.link.standing().brokers_up == Some(0) {
+            return None;
+        }
+        let metadata = self.consumer().ok()?.fetch_metadata(Some(topic), timeout).ok()?;
+        let error = metadata.topics().iter().find(|found| found.name() == topic)?.error()?;
+        let code = RDKafkaErrorCode::from(error);
+        let reason = KafkaError::MetadataFetch(code).to_string();
+        foreign::is_forbidden(code).then(|| FetchError::Forbidden { topics: topic.to_owned(), reason })
     }
 
     /// What the brokers say of themselves and of all topics.
@@ -325,6 +358,12 @@ impl Fetcher {
             (FetchError::Unreachable { .. }, Some(refusal)) => FetchError::Connection(refusal),
             (FetchError::Forbidden { .. }, Some(refusal)) if !foreign::is_acl(error) => {
                 FetchError::Connection(refusal)
+            }
+            // Which of them it is librdkafka does not say.
+            (FetchError::Forbidden { reason, .. }, _) if !self.readings.is_empty() => {
+                let mut topics: Vec<&str> = self.readings.iter().map(|reading| &*reading.topic).collect();
+                topics.dedup();
+                FetchError::Forbidden { topics: topics.join(" or "), reason }
             }
             (error, _) => error,
         }

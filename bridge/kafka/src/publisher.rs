@@ -56,7 +56,7 @@ pub enum DeliveryError {
         topic: String,
     },
     /// The broker refuses the sender.
-    #[error("{code}: Kafka refuses to let us write to {topic}: {reason}; check the connector's credentials and ACLs", code = self.code())]
+    #[error("{code}: Kafka refuses to let us write to {topic}: {reason}; give the connector's account Write on it (kafka-acls.sh), or check its credentials", code = self.code())]
     Forbidden {
         /// The topic.
         topic: String,
@@ -312,9 +312,15 @@ impl Publisher {
         } else {
             self.deliveries.recv_timeout(timeout).ok()
         };
-        while let Some(delivery) = next {
+        while let Some(mut delivery) = next {
             self.in_flight = self.in_flight.saturating_sub(1);
             taken += 1;
+            // What was thrown away because brokers do not let this producer write at all says so, not only that it was.
+            if matches!(delivery.result, Err(DeliveryError::Purged { .. }))
+                && let Some(forbidden) = self.forbidden(&delivery.topic)
+            {
+                delivery.result = Err(forbidden);
+            }
             take(delivery);
             next = self.deliveries.try_recv().ok();
         }
@@ -325,6 +331,13 @@ impl Publisher {
     /// Whether a delivery has failed. It stays so.
     pub fn broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
+    }
+
+    /// Why it is broken, when the brokers do not let its account write anything: an account without Write on any topic gets
+    /// no producer id, and its frames never leave.
+    pub fn forbidden(&self, topic: &str) -> Option<DeliveryError> {
+        let (code, reason) = self.producer.as_ref().filter(|_| self.broken())?.client().fatal_error()?;
+        foreign::is_forbidden(code).then(|| DeliveryError::Forbidden { topic: topic.to_owned(), reason })
     }
 
     /// Frames taken and not yet handed over as a [`Delivery`].

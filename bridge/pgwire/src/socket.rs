@@ -5,7 +5,7 @@
 
 use crate::low_water;
 use crate::server::Server;
-use crate::tls::{Encrypted, SslMode};
+use crate::tls::{self, Encrypted, SslMode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -60,6 +60,9 @@ impl std::fmt::Display for Fault {
 }
 
 fn lost(error: &std::io::Error) -> Fault {
+    if error.kind() == ErrorKind::PermissionDenied {
+        return tls::refused(format!("the server does not believe this side's certificate: {error}"));
+    }
     Fault::Lost(format!("the connection to the server broke: {error}"))
 }
 

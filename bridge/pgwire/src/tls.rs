@@ -143,7 +143,7 @@ impl Encrypted {
     }
 }
 
-fn refused(what: String) -> Fault {
+pub(crate) fn refused(what: String) -> Fault {
     let message = format!("TLS: {what}; check sslmode, sslrootcert, sslcert and sslkey");
     Fault::Refused { code: "28000".to_owned(), message }
 }
@@ -152,8 +152,17 @@ fn of_ssl(error: openssl::ssl::Error) -> std::io::Result<usize> {
     match error.code() {
         ErrorCode::WANT_READ | ErrorCode::WANT_WRITE => Err(ErrorKind::WouldBlock.into()),
         ErrorCode::ZERO_RETURN => Ok(0),
+        _ if is_of_our_certificate(&error) => Err(Error::new(ErrorKind::PermissionDenied, error)),
         _ => Err(error.into_io_error().unwrap_or_else(Error::other)),
     }
+}
+
+/// With TLS 1.3 a server says only after the handshake that it does not believe a client's certificate.
+fn is_of_our_certificate(error: &openssl::ssl::Error) -> bool {
+    let reasons = error.ssl_error().into_iter().flat_map(|stack| stack.errors());
+    reasons.filter_map(openssl::error::Error::reason).any(|reason| {
+        reason.contains("alert") && (reason.contains("certificate") || reason.contains("unknown ca"))
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use bridge_chain::start::Halt;
 use bridge_event::At;
 use bridge_event::Department;
 use bridge_kafka::topics::{Problem, TopicError};
-use bridge_kafka::{DeliveryError, PropertiesError};
+use bridge_kafka::{DeliveryError, FetchError, PropertiesError};
 use bridge_ledger::{AppendError, OpenError, ReadError};
 use connectors_source::SourceError;
 
@@ -67,6 +67,9 @@ pub enum ConnectorError {
     /// Kafka refuses what is published, life after life.
     #[error(transparent)]
     Delivery(DeliveryError),
+    /// Kafka does not let us read what we publish, life after life.
+    #[error(transparent)]
+    Fetch(FetchError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),

@@ -21,7 +21,7 @@ use bridge_envelope::{Compression, Entry};
 use bridge_event::{
     At, Epoch, GroupName, IncarnationNumber, LogIndex, Origin, SectionName, Sequence, StreamId, UnixMicros,
 };
-use bridge_kafka::DeliveryError;
+use bridge_kafka::{DeliveryError, FetchError};
 use bridge_ledger::{AppendError, CosignersBell, Log};
 use bridge_suite::{Digest, SigningKey, Suite};
 use bridge_trust::Trust;
@@ -41,8 +41,9 @@ pub(crate) enum End {
     Superseded(String),
     /// The next start mends it.
     Retry(String),
-    /// Kafka refuses what is published. It may have been for a moment; when it goes on, a person has to decide.
-    Refused(DeliveryError),
+    /// Kafka refuses what is published, or to let it be read. It may have been for a moment; when it goes on, a person has to
+    /// decide.
+    Refused(ConnectorError),
     /// A person has to decide.
     Halt(ConnectorError),
 }
@@ -56,7 +57,17 @@ impl End {
     /// A frame was not acknowledged.
     pub(crate) fn undelivered(error: DeliveryError) -> End {
         match error {
-            DeliveryError::TooLarge { .. } | DeliveryError::Forbidden { .. } => End::Refused(error),
+            DeliveryError::TooLarge { .. } | DeliveryError::Forbidden { .. } => {
+                End::Refused(ConnectorError::Delivery(error))
+            }
+            _ => End::retry(error),
+        }
+    }
+
+    /// What was published could not be read.
+    pub(crate) fn unread(error: FetchError) -> End {
+        match error {
+            FetchError::Forbidden { .. } => End::Refused(ConnectorError::Fetch(error)),
             _ => End::retry(error),
         }
     }

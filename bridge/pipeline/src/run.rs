@@ -90,6 +90,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 
 /// After so many lives in a row that Kafka ended by a refusal, it is no matter of a moment.
 const REFUSALS_MAX: u32 = 3;
+/// A life that lasted longer than this did publish.
+const LONG_LIFE: Duration = Duration::from_secs(60);
 
 /// Runs a connector until `shutdown` is asked for, it is superseded, or it halts.
 ///
@@ -154,9 +156,11 @@ fn live(
             End::Stopped => return Ok(()),
             End::Superseded(why) => return Err(ConnectorError::Superseded(why)),
             End::Halt(error) => return Err(error),
-            End::Refused(error) if refused >= REFUSALS_MAX => return Err(ConnectorError::Delivery(error)),
+            End::Refused(error) if refused >= REFUSALS_MAX => return Err(error),
             end @ (End::Retry(_) | End::Refused(_)) => {
-                refused = if matches!(end, End::Refused(_)) { refused + 1 } else { 0 };
+                // A refusal after a long life is a new one.
+                let before = if began.elapsed() > LONG_LIFE { 0 } else { refused };
+                refused = if matches!(end, End::Refused(_)) { before + 1 } else { 0 };
                 let why = match end {
                     End::Refused(error) => error.to_string(),
                     End::Retry(why) => why,

@@ -127,7 +127,10 @@ impl<'a> Courier<'a> {
                 Err(PublishError::QueueFull) if Instant::now() < deadline && !self.life.drain_is_over() => {
                     self.reports(Duration::from_millis(5))?
                 }
-                Err(error) => return Err(End::retry(error)),
+                Err(error) => {
+                    let forbidden = self.publisher.forbidden(topic);
+                    return Err(forbidden.map_or_else(|| End::retry(error), End::undelivered));
+                }
             }
         }
     }
@@ -154,7 +157,13 @@ impl<'a> Courier<'a> {
             self.told = Instant::now();
             self.life.metrics().kafka(self.publisher.link().standing());
         }
-        if self.publisher.broken() { Err(End::Retry("the producer is broken".to_owned())) } else { Ok(()) }
+        if self.publisher.broken() {
+            let forbidden = self.publisher.forbidden("its topics");
+            return Err(
+                forbidden.map_or_else(|| End::Retry("the producer is broken".to_owned()), End::undelivered)
+            );
+        }
+        Ok(())
     }
 
     fn delivered(&mut self, sent: &Sent, offset: Offset) -> Result<(), End> {

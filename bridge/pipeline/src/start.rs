@@ -215,7 +215,11 @@ impl<'a> Starting<'a> {
             let token = u64::try_from(stream).unwrap_or(u64::MAX);
             publisher
                 .publish(&plan.stream.topic(), plan.stream.partition, "fence", signed.frame(), token)
-                .map_err(End::retry)?;
+                .map_err(|error| {
+                    publisher
+                        .forbidden(&plan.stream.topic())
+                        .map_or_else(|| End::retry(error), End::undelivered)
+                })?;
         }
         let mut fences = vec![None; self.plans.len()];
         let deadline = Instant::now() + Duration::from_millis(self.connector.intervals.delivery_timeout_ms);
@@ -325,7 +329,7 @@ impl<'a> Starting<'a> {
                 Err(FetchError::OutOfRange { offset, bounds, .. }) if offset > bounds.high => {
                     return Ok(Outcome::Ended);
                 }
-                record => record.map_err(End::retry)?,
+                record => record.map_err(End::unread)?,
             };
             if let Some(record) = record {
                 self.records += 1;

@@ -33,7 +33,7 @@ pub(crate) fn bounds(fetcher: &Fetcher, plan: &Plan, held: bool, shutdown: &Shut
             Err(FetchError::UnknownTopic { .. }) if held => {
                 return Err(End::Halt(ConnectorError::TopicGone { topic }));
             }
-            Err(error) => return Err(End::retry(error)),
+            Err(error) => return Err(End::unread(error)),
         }
         if shutdown.wait(PAUSE) {
             return Err(End::Stopped);
@@ -96,7 +96,7 @@ fn next_before(
         if next >= to {
             return Ok(None);
         }
-        match fetcher.next(Duration::from_millis(100)).map_err(End::retry)? {
+        match fetcher.next(Duration::from_millis(100)).map_err(End::unread)? {
             Some(record) if record.offset >= to => return Ok(None),
             Some(record) => return Ok(Some(record.bytes)),
             None if next >= bounds(fetcher, plan, false, shutdown)?.high => return Ok(None),

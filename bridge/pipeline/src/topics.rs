@@ -4,8 +4,9 @@ use crate::life::{End, Life, Plan, held};
 use crate::settings::TopicSettings;
 use crate::shutdown::Shutdown;
 use crate::{Connector, ConnectorError};
-use bridge_kafka::Properties;
+use bridge_event::Partition;
 use bridge_kafka::topics::{self, Checked, Created, Plan as TopicPlan, TopicError};
+use bridge_kafka::{FetchError, Fetcher, Properties};
 use bridge_ledger::Log;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -71,15 +72,22 @@ pub(crate) fn check(
             .find(|(plan, found)| **found == Checked::Missing && known(log, plans, &plan.topic));
         match gone {
             None => return settle(connector, &wanted, found, again, shutdown),
-            Some((plan, _)) if looks >= LOOKS => return Err(gone_end(plan)),
+            Some((plan, _)) if looks >= LOOKS => return Err(gone_end(connector, plan)),
             Some(_) if shutdown.wait(BETWEEN_LOOKS) => return Err(End::Stopped),
             Some(_) => {}
         }
     }
 }
 
-fn gone_end(plan: &TopicPlan) -> End {
-    End::Halt(ConnectorError::TopicGone { topic: plan.topic.clone() })
+/// Who may do nothing with a topic does not see it among the others: only a question by its name tells whether it is there.
+fn gone_end(connector: &Connector, plan: &TopicPlan) -> End {
+    let asked = Fetcher::new(&connector.kafka)
+        .ok()
+        .map(|fetcher| fetcher.bounds(&plan.topic, Partition(0), WATCH_TIMEOUT));
+    match asked {
+        Some(Err(error @ FetchError::Forbidden { .. })) => End::unread(error),
+        _ => End::Halt(ConnectorError::TopicGone { topic: plan.topic.clone() }),
+    }
 }
 
 /// Makes what is missing, tells what is to be told, and halts at the first topic that could lose records.

@@ -162,11 +162,11 @@ pub enum RunError {
     },
     /// A topic that was read before is not there any more.
     #[error(
-        "DEL024: the topic of {stream} was read before and is not there any more: it was deleted; have its batches published again from an archive, and do not let an empty topic take its place unseen"
+        "DEL024: {topic} was read before and is not there any more: it was deleted; have what it held published again from an archive, and do not let an empty topic take its place unseen"
     )]
     TopicGone {
-        /// The stream.
-        stream: String,
+        /// Which one.
+        topic: String,
     },
     /// Findings ended the delivery.
     #[error("DEL022: delivery has halted: {}; what was delivered before stands, look at each finding's page", words(.0))]

@@ -382,6 +382,9 @@ impl Flow {
         let standing = self.fetcher.link().standing();
         self.metrics.brokers_up.set(i64::try_from(standing.brokers_up.unwrap_or(0)).unwrap_or(i64::MAX));
         self.health.away(standing.brokers_up == Some(0));
+        if let Some(topic) = self.records.gone(GONE)? {
+            return Err(RunError::TopicGone { topic: format!("the topic {topic}") }.into());
+        }
         let Some(since) = self.unknown else { return Ok(()) };
         let mut unknown = None;
         for lane in self.lanes.iter().filter(|lane| !lane.halted) {
@@ -405,7 +408,9 @@ impl Flow {
                 self.assign()?;
                 Ok(())
             }
-            Some(stream) if since.elapsed() > GONE => Err(RunError::TopicGone { stream }.into()),
+            Some(stream) if since.elapsed() > GONE => {
+                Err(RunError::TopicGone { topic: format!("the topic of {stream}") }.into())
+            }
             Some(_) => Ok(()),
         }
     }

@@ -15,6 +15,7 @@ mod group;
 mod layout;
 mod look;
 mod plan;
+mod rights;
 mod value;
 mod write;
 
@@ -36,6 +37,7 @@ pub(crate) use change::Change;
 pub use create::{Created, create, script};
 pub use error::SinkError;
 pub(crate) use plan::Plan;
+pub(crate) use rights::Rights;
 
 use crate::progress::Progress;
 use crate::settings::{Postgres, Subscribed};
@@ -87,6 +89,7 @@ struct Told {
 /// A database under this process's lock.
 pub(crate) struct PostgresSink {
     session: Session,
+    rights: Rights,
     schema: String,
     fence: i64,
     tables: Vec<Table>,
@@ -180,6 +183,7 @@ impl PostgresSink {
         };
         let mut sink = PostgresSink {
             session,
+            rights: Rights::of(settings),
             schema,
             fence,
             tables: Vec::new(),
@@ -191,6 +195,11 @@ impl PostgresSink {
         };
         sink.find_tables(datasets)?;
         Ok((sink, progress))
+    }
+
+    /// What the server did not permit, with the statement that gives the right.
+    pub(crate) fn explain(&self, error: SinkError) -> SinkError {
+        self.rights.explain(error)
     }
 
     /// Bytes that wait to be written.
@@ -231,6 +240,7 @@ impl PostgresSink {
     fn bare(session: Session, schema: &str, table: Table) -> PostgresSink {
         PostgresSink {
             session,
+            rights: Rights::over("", schema, ""),
             schema: schema.to_owned(),
             fence: 0,
             tables: vec![table],

@@ -29,6 +29,9 @@ const ASK: Duration = Duration::from_secs(10);
 /// How long a record that the broker says it has may take to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long the question lasts whether a topic is there.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How long a look waits for a record. Not nothing: the client's own events come before its records, and a wait that is over
 /// after the first of them would see no record ever.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -99,6 +102,8 @@ pub(crate) struct Records {
     /// Rewraps that came, whether or not their key record is at hand: what was not wrapped for this department may be now.
     rewraps: u64,
     wanted: Option<Wanted>,
+    /// Since when Kafka says that it knows no such topic.
+    unknown: Option<Instant>,
 }
 
 impl Records {
@@ -127,6 +132,7 @@ impl Records {
             keys: Memory::new("key-records", bytes_max, metrics, of_kept),
             rewraps: 0,
             wanted: None,
+            unknown: None,
         })
     }
 
@@ -171,11 +177,41 @@ impl Records {
                     self.fetcher.assign(readings)?;
                     break;
                 }
-                Err(error) if error.disposition() == bridge_kafka::Disposition::Retry => break,
+                Err(error) if error.disposition() == bridge_kafka::Disposition::Retry => {
+                    if matches!(error, FetchError::UnknownTopic { .. }) {
+                        self.unknown.get_or_insert(Instant::now());
+                    }
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(found)
+    }
+
+    /// Which of the topics a broker says it does not have.
+    pub(crate) fn missing(&self) -> Option<&'static str> {
+        let is_missing = |topic: &&str| {
+            let bounds = self.fetcher.bounds(topic, Partition(0), LOOK);
+            matches!(bounds, Err(FetchError::UnknownTopic { .. }))
+        };
+        [topics::KEYS, topics::CONTRACTS].into_iter().find(is_missing)
+    }
+
+    /// Which of the topics is not there any more, and was not for longer than `wait`.
+    ///
+    /// # Errors
+    /// FET006 when a topic that came back cannot be read on.
+    pub(crate) fn gone(&mut self, wait: Duration) -> Result<Option<&'static str>, FetchError> {
+        let Some(since) = self.unknown else { return Ok(None) };
+        let missing = self.missing();
+        if missing.is_none() {
+            self.unknown = None;
+            // What librdkafka has given up on account of the missing topic is taken up again.
+            let readings = self.fetcher.readings().to_vec();
+            self.fetcher.assign(readings)?;
+        }
+        Ok(missing.filter(|_| since.elapsed() > wait))
     }
 
     /// Looks for a record that no refresh has brought, from the topics' beginnings: it was let go for lack of room.

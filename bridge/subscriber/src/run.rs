@@ -15,7 +15,7 @@ use crate::flow::{Delivery, Flow, Parts};
 use crate::freshness::Health;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
-use crate::postgres::PostgresSink;
+use crate::postgres::{PostgresSink, Rights};
 use crate::progress::ProgressFile;
 use crate::records::Records;
 use crate::serve::serve;
@@ -219,7 +219,8 @@ impl Makings {
                 settings::Sink::Postgres(postgres) => {
                     let opened =
                         PostgresSink::open(postgres, &settings.datasets, &subscription, &self.session_name);
-                    let (tables, progress) = opened.map_err(DeliverError::Postgres)?;
+                    let (tables, progress) = opened
+                        .map_err(|error| DeliverError::Postgres(Rights::of(postgres).explain(error)))?;
                     (Sink::Postgres(Box::new(tables)), progress)
                 }
             };

@@ -233,7 +233,10 @@ impl Sink {
     pub(crate) fn write(&mut self) -> Result<(), DeliverError> {
         match self {
             Sink::Lines(lines) => lines.write(),
-            Sink::Postgres(tables) => Ok(tables.write()?),
+            Sink::Postgres(tables) => {
+                let written = tables.write();
+                Ok(written.map_err(|error| tables.explain(error))?)
+            }
             Sink::Nowhere => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bridge_chain::Place;
 use bridge_envelope::{Attested, Beacon, Expected, verify_beacon};
 use bridge_event::{Offset, Origin, Partition, Sequence, StreamId};
-use bridge_kafka::{Bounds, FetchError, Fetcher, Reading};
+use bridge_kafka::{Bounds, FetchError, Fetcher, Reading, topics};
 use bridge_ledger::TileReader;
 use bridge_suite::Digest;
 
@@ -41,7 +41,7 @@ impl Flow {
     /// # Errors
     /// [`RunError`]: no contract, no place, a level that cannot be reached, a topic shorter than what was delivered.
     pub(crate) fn begin(&mut self, progress: Option<&Progress>) -> Result<Vec<Found>, RunError> {
-        let mut found = self.records.refresh()?;
+        let mut found = self.read_records(progress.is_some())?;
         let mut sources: BTreeMap<Origin, usize> = BTreeMap::new();
         for dataset in self.settings.datasets.clone() {
             let (origin, promise) = self
@@ -215,6 +215,23 @@ impl Flow {
         }
     }
 
+    /// Reads key records and contracts. Whoever has a progress has read them before.
+    fn read_records(&mut self, again: bool) -> Result<Vec<Found>, RunError> {
+        let deadline = Instant::now() + GONE;
+        loop {
+            match self.records.refresh() {
+                Err(FetchError::UnknownTopic { .. }) if again && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                Err(FetchError::UnknownTopic { .. }) if again => {
+                    let topic = self.records.missing().unwrap_or(topics::KEYS);
+                    return Err(RunError::TopicGone { topic: format!("the topic {topic}") });
+                }
+                found => return Ok(found?),
+            }
+        }
+    }
+
     /// A topic that was read before is not known to the broker: one that has just come up may not know all of them yet.
     fn look_again(&self, stream: &StreamId) -> Result<Bounds, RunError> {
         let deadline = Instant::now() + GONE;
@@ -223,7 +240,7 @@ impl Flow {
             match self.fetcher.bounds(&stream.topic(), stream.partition, ASK) {
                 Err(FetchError::UnknownTopic { .. }) if Instant::now() < deadline => {}
                 Err(FetchError::UnknownTopic { .. }) => {
-                    return Err(RunError::TopicGone { stream: stream.to_string() });
+                    return Err(RunError::TopicGone { topic: format!("the topic of {stream}") });
                 }
                 bounds => return Ok(bounds?),
             }

@@ -269,6 +269,18 @@ impl Broker {
         self.tool("org.apache.kafka.tools.AclCommand", &[&head[..], words].concat());
     }
 
+    /// Takes rights that were given in the same words.
+    pub fn withdraw(&self, user: &str, words: &[&str]) {
+        let principal = format!("User:{user}");
+        let head = ["--remove", "--force", "--allow-principal", &principal];
+        self.tool("org.apache.kafka.tools.AclCommand", &[&head[..], words].concat());
+    }
+
+    /// What the broker itself goes by, which is a moment behind what it was told.
+    pub fn rights(&self) -> String {
+        self.tool("org.apache.kafka.tools.AclCommand", &["--list"])
+    }
+
     /// A CA that the broker has nothing to do with, as a file.
     pub fn foreign_ca(&self) -> String {
         self.path("foreign.crt").to_str().unwrap().to_owned()

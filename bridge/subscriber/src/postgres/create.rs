@@ -3,7 +3,7 @@
 use bridge_pgwire::{Session, quoted};
 
 use super::layout::{self, Layout, check_names, table_name};
-use super::{LONG, NOTICES, PROGRESS, SinkError, TABLES, one, server};
+use super::{LONG, NOTICES, PROGRESS, Rights, SinkError, TABLES, one, server};
 use crate::records::Records;
 use crate::run::Makings;
 use crate::settings::{Postgres, Sink};
@@ -42,7 +42,8 @@ pub fn script(subscriber: Subscriber) -> Result<String, RunError> {
 /// [`RunError`]: the same, and what the server says.
 pub fn create(subscriber: Subscriber) -> Result<Created, RunError> {
     let (settings, statements, tables) = statements(subscriber)?;
-    make(&settings, &statements).map_err(DeliverError::Postgres)?;
+    let made = make(&settings, &statements);
+    made.map_err(|error| DeliverError::Postgres(Rights::of(&settings).explain_making(error)))?;
     Ok(Created { schema: settings.schema, tables })
 }
 

@@ -5,10 +5,10 @@
 mod contract;
 mod forgetting;
 pub mod large;
+mod log;
+mod trust;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,19 +20,19 @@ use bridge_envelope::{
 };
 use bridge_event::{
     At, Cell, Change, Department, Epoch, Generation, IncarnationNumber, Kind, LogIndex, Offset, Operation,
-    Origin, Partition, Rows, Sequence, StreamId, UnixMicros, Value,
+    Partition, Rows, Sequence, StreamId, UnixMicros, Value,
 };
 use bridge_kafka::trial::Cluster;
 use bridge_kafka::{Properties, Publisher};
 use bridge_subscriber::{Disk, Settings, Subscriber, Unwatched};
 use bridge_suite::{Digest, KeyLine, PrivateHalf, RecipientKey, Role, Secret, SigningKey, Suite, sha256};
-use bridge_tlog::{
-    Checkpoint, Frontier, HashReader, NoteSigner, SignedCheckpoint, append_entry, bundles_for,
-    inclusion_proof, leaf_hash, node_hash, tiles_for,
-};
-use bridge_trust::{Anchor, Ballot, Draft, Trust};
+use bridge_tlog::inclusion_proof;
+use bridge_trust::Trust;
 use contract::{ACCOUNT, AMOUNTS, contract_text};
+use log::Hashes;
 use schemas::{Contract, ContractFiles, Encoder, EventHead};
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub use trust::{trust, trust_with};
 
 pub const NOW: i64 = 1_900_000_000;
 pub const ORIGIN: &str = "gov.example/tax/main";
@@ -56,49 +56,6 @@ pub fn recipient(name: &str) -> RecipientKey {
 pub fn line(role: Role, what: &str, name: &str) -> String {
     let half = PrivateHalf::from_seed(role, &Secret::new(seed(what)));
     KeyLine::new(name, half.public()).unwrap().to_string()
-}
-
-fn witness(name: &str) -> NoteSigner {
-    NoteSigner::witness(&format!("{name}.gov.example/w"), key(Role::Witness, &format!("witness/{name}")))
-        .unwrap()
-}
-
-fn log_signer() -> NoteSigner {
-    NoteSigner::log(ORIGIN, key(Role::Log, "log")).unwrap()
-}
-
-/// tax sends; health and audit receive; tax, health and audit run witnesses, two of the others' make a quorum.
-pub fn trust() -> Arc<Trust> {
-    trust_with(|_| {})
-}
-
-/// The same, changed before it is signed.
-pub fn trust_with(change: impl FnOnce(&mut Draft)) -> Arc<Trust> {
-    let root = NoteSigner::root("gov.example/root", key(Role::Root, "root")).unwrap();
-    let mut draft = Draft::first("gov.example", 1, &[root.verifier().to_string()]);
-    let origin: Origin = ORIGIN.parse().unwrap();
-    for name in ["tax", "health", "audit", "school"] {
-        let who: Department = name.parse().unwrap();
-        draft.add_department(&who, name).unwrap();
-        draft.add_recipient(&who, &line(Role::Recipient, &format!("recipient/{name}"), name)).unwrap();
-    }
-    let tax: Department = "tax".parse().unwrap();
-    draft.add_signing(&tax, &line(Role::Signing, "signing", "tax"), &origin, LogIndex(0)).unwrap();
-    draft.add_operator(&tax, &line(Role::Operator, "operator", "tax")).unwrap();
-    let place =
-        bridge_trust::Place { department: &tax, vkey: &log_signer().verifier().to_string(), url: "/nowhere" };
-    draft.add_log(&origin, place).unwrap();
-    for name in ["tax", "health", "audit"] {
-        let signer = witness(name);
-        let (who, vkey) = (name.parse().unwrap(), signer.verifier().to_string());
-        let place = bridge_trust::Place { department: &who, vkey: &vkey, url: "/nowhere" };
-        draft.add_witness(signer.verifier().name(), place, true).unwrap();
-    }
-    draft.set_policy(2, 1);
-    change(&mut draft);
-    let text = draft.text().unwrap();
-    let note = Ballot::open(text.as_bytes(), None).unwrap().sign(&root).unwrap();
-    Arc::new(Trust::verify(note.as_bytes(), Anchor::Pinned(sha256(&[text.as_bytes()]))).unwrap())
 }
 
 /// One row of a source transaction.
@@ -166,18 +123,6 @@ pub struct Sender {
     pub incarnation: IncarnationNumber,
     /// Every frame that was sent.
     pub sent: Vec<Vec<u8>>,
-}
-
-struct Hashes<'a>(&'a [Vec<u8>]);
-
-impl HashReader for Hashes<'_> {
-    type Error = Infallible;
-    fn hash(&self, level: u8, index: u64) -> Result<Digest, Infallible> {
-        if level == 0 {
-            return Ok(leaf_hash(&self.0[usize::try_from(index).unwrap()]));
-        }
-        Ok(node_hash(&self.hash(level - 1, 2 * index)?, &self.hash(level - 1, 2 * index + 1)?))
-    }
 }
 
 impl Sender {
@@ -411,50 +356,6 @@ impl Sender {
         };
         change(&mut beacon);
         sign_beacon(beacon, &[&self.signing]).unwrap().into_frame()
-    }
-
-    pub fn checkpoint(&self) -> String {
-        let mut tree = Frontier::new();
-        for entry in &self.entries {
-            tree.append(leaf_hash(entry)).unwrap();
-        }
-        let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: tree.size(), root: tree.root() };
-        let mut note = SignedCheckpoint::sign(checkpoint, &log_signer()).unwrap().into_note();
-        for name in &self.witnesses {
-            note.add(witness(name).cosign(note.text(), NOW as u64 - 1).unwrap()).unwrap();
-        }
-        note.format()
-    }
-
-    /// The root of the whole log.
-    pub fn root(&self) -> Digest {
-        let mut tree = Frontier::new();
-        self.entries.iter().for_each(|entry| drop(tree.append(leaf_hash(entry)).unwrap()));
-        tree.root()
-    }
-
-    /// The log as a directory of tiles, as its connector publishes it.
-    pub fn write_log(&self, folder: &Path) {
-        let (size, hashes) = (self.entries.len() as u64, Hashes(&self.entries));
-        let mut files = vec![("checkpoint".to_owned(), self.checkpoint().into_bytes())];
-        for tile in tiles_for(0, size) {
-            let first = tile.index() * 256;
-            let hash = |index| hashes.hash(8 * tile.level(), index).unwrap().0;
-            files.push((tile.path(), (first..first + u64::from(tile.width())).flat_map(hash).collect()));
-        }
-        for bundle in bundles_for(0, size) {
-            let first = usize::try_from(bundle.index() * 256).unwrap();
-            let mut content = Vec::new();
-            for entry in &self.entries[first..first + usize::from(bundle.width())] {
-                append_entry(&mut content, entry).unwrap();
-            }
-            files.push((bundle.path(), content));
-        }
-        for (name, bytes) in files {
-            let path = folder.join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::File::create(path).unwrap().write_all(&bytes).unwrap();
-        }
     }
 
     /// Puts a record into the stream's topic.
