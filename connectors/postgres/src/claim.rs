@@ -10,7 +10,7 @@ use bridge_event::{At, Incarnation, Token, UnixMicros};
 use bridge_pgwire::{ANSWER, Session};
 use bridge_pgwire::{Fault, Pen};
 use bridge_pgwire::{literal, quoted};
-use connectors_source::SourceError;
+use connectors_source::{Claimant, SourceError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -27,29 +27,9 @@ const SILENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// How often at most the server hears from us while nothing else is said.
 const PULSE_MAX: Duration = Duration::from_secs(10);
 
-/// Who claims a slot; what another claimant is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimant {
-    /// The process's number on its host.
-    pub pid: u32,
-    /// Its host.
-    pub host: String,
-    /// When it claimed, by its clock.
-    pub since: UnixMicros,
-}
-
-impl Claimant {
-    /// This process, on this host, from `now` on.
-    pub fn here(now: UnixMicros) -> Claimant {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Claimant { pid: std::process::id(), host: host.trim().to_owned(), since: now }
-    }
-
-    /// What the server's activity view shows: at most 63 bytes.
-    pub(crate) fn name(&self) -> String {
-        let host: String = self.host.chars().filter(char::is_ascii_graphic).take(16).collect();
-        format!("govbridge {} on {host} since {}", self.pid, self.since.0.div_euclid(1_000_000))
-    }
+/// What the server's activity view shows of a claimant: at most 63 bytes.
+pub(crate) fn name(who: &Claimant) -> String {
+    format!("govbridge {}", who.line(16))
 }
 
 /// The slot as the server's view has it.
@@ -181,7 +161,7 @@ pub(crate) fn lock(
     take_over: bool,
     gone: Option<i32>,
 ) -> Result<Session, SourceError> {
-    let mut session = Session::open(&server.session(), false, &who.name()).map_err(|f| unavailable(&f))?;
+    let mut session = Session::open(&server.session(), false, &name(who)).map_err(|f| unavailable(&f))?;
     let until = Instant::now() + if take_over { ANSWER } else { ENDING };
     loop {
         if is_locked(&mut session, &server.slot).map_err(|f| unavailable(&f))? {
@@ -209,8 +189,8 @@ fn terminate(session: &mut Session, pid: &str) -> Result<(), Fault> {
 /// After a connection broke: whether somebody else holds the slot now.
 pub(crate) fn is_held_by_another(server: &Server, who: &Claimant) -> bool {
     let look = || -> Result<bool, Fault> {
-        let mut session = Session::open(&server.session(), false, &who.name())?;
-        Ok(lock_holder(&mut session, &server.slot)?.is_some_and(|(_, name)| name != who.name()))
+        let mut session = Session::open(&server.session(), false, &name(who))?;
+        Ok(lock_holder(&mut session, &server.slot)?.is_some_and(|(_, holder)| holder != name(who)))
     };
     look().unwrap_or(false)
 }
@@ -241,7 +221,7 @@ pub(crate) struct Walsender {
 impl Walsender {
     /// Opens one, and asks the server who it is.
     pub(crate) fn open(server: &Server, who: &Claimant) -> Result<Walsender, SourceError> {
-        let mut session = Session::open(&server.session(), true, &who.name()).map_err(|f| unavailable(&f))?;
+        let mut session = Session::open(&server.session(), true, &name(who)).map_err(|f| unavailable(&f))?;
         let incarnation = identify(&mut session, server).map_err(|f| unavailable(&f))?;
         let timeout = session.query("SHOW wal_sender_timeout").map_err(|f| unavailable(&f))?;
         let timeout = timeout.first().and_then(|r| r.first().cloned().flatten());
@@ -486,7 +466,7 @@ mod tests {
     #[test]
     fn a_claimants_name_fits_the_servers_view() {
         let who = Claimant { pid: u32::MAX, host: "h".repeat(200), since: UnixMicros(i64::MAX) };
-        assert!(who.name().len() <= 63, "{}", who.name().len());
-        assert!(is_claimant(&who.name()) && !is_claimant("govbridge --create"));
+        assert!(name(&who).len() <= 63, "{}", name(&who).len());
+        assert!(is_claimant(&name(&who)) && !is_claimant("govbridge --create"));
     }
 }

@@ -5,13 +5,13 @@
 
 use crate::catalog;
 use crate::claim::{installed, slot_state, unavailable};
-use crate::preflight::{Severity, look};
+use crate::preflight::look;
 use crate::server::{Server, qualified, schema_and_name};
 use crate::shape::{Installed, Shape};
 use bridge_pgwire::Fault;
 use bridge_pgwire::Session;
 use bridge_pgwire::{literal, quoted};
-use connectors_source::{SourceError, Table};
+use connectors_source::{Finding, SourceError, Table};
 use std::time::Duration;
 
 /// How long `--create` waits for a table's lock: an application's writes wait behind it.
@@ -162,11 +162,5 @@ fn held_tables(session: &mut Session, server: &Server) -> Result<Vec<(String, St
 
 fn refuse_unsuitable(session: &mut Session, server: &Server, tables: &[Table]) -> Result<(), SourceError> {
     let findings = look(session, server, tables).map_err(|f| unavailable(&f))?;
-    match findings.into_iter().find(|finding| finding.severity == Severity::Refused) {
-        None => Ok(()),
-        Some(finding) => {
-            let table = finding.table.map(|table| format!("table {table}: ")).unwrap_or_default();
-            Err(SourceError::Unsuitable { what: format!("{table}{}", finding.what), remedy: finding.remedy })
-        }
-    }
+    Finding::refuse_first(findings)
 }

@@ -32,8 +32,8 @@ mod source;
 mod values;
 
 pub use bridge_pgwire::{SslMode, Tls};
-pub use claim::Claimant;
+pub use connectors_source::{Claimant, Finding, Severity};
 pub use create::{Created, create, script};
-pub use preflight::{Finding, Severity, preflight};
+pub use preflight::preflight;
 pub use server::Server;
 pub use source::PostgresSource;

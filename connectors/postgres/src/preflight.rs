@@ -7,29 +7,7 @@ use crate::shape::identity_word;
 use bridge_pgwire::Fault;
 use bridge_pgwire::Session;
 use bridge_pgwire::{literal, quoted};
-use connectors_source::{SourceError, Table};
-
-/// How grave a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// Capture is right; something may surprise.
-    Warning,
-    /// Capture would not be right.
-    Refused,
-}
-
-/// Something that a person should know before capture begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How grave it is.
-    pub severity: Severity,
-    /// The table, when it is one table's.
-    pub table: Option<String>,
-    /// What was found.
-    pub what: String,
-    /// What to do.
-    pub remedy: String,
-}
+use connectors_source::{Finding, Severity, SourceError, Table};
 
 /// The oldest server whose pgoutput sends binary values.
 const VERSION_MIN: u32 = 140_000;

@@ -63,7 +63,7 @@ pub(crate) fn read(
 }
 
 fn read_all(source: &mut PostgresSource, tables: &[usize], out: &mut dyn SnapshotRows) -> Result<At, Ended> {
-    let name = source.who.name();
+    let name = crate::claim::name(&source.who);
     let mut exporter = Session::open(&source.server.session(), true, &name)?;
     let (as_of, exported) = export(&mut exporter, &source.server.slot)?;
     let mut session = Session::open(&source.server.session(), false, &name)?;

@@ -2,8 +2,8 @@
 
 use crate::catalog;
 use crate::claim::{
-    Claimant, Streaming, Walsender, installed, is_held_by_another, lock, lsn, lsn_text, place, slot_state,
-    unavailable, unlock,
+    Streaming, Walsender, installed, is_held_by_another, lock, lsn, lsn_text, place, slot_state, unavailable,
+    unlock,
 };
 use crate::replication::{Broken, Finder, Flow, POLL_ROWS_MAX, Step, end_of};
 use crate::server::Server;
@@ -11,7 +11,7 @@ use crate::shape::Installed;
 use bridge_event::{At, Incarnation, Token};
 use bridge_pgwire::Fault;
 use bridge_pgwire::Session;
-use connectors_source::{Capture, Polled, Recognised, SnapshotRows, Source, SourceError, Table};
+use connectors_source::{Capture, Claimant, Polled, Recognised, SnapshotRows, Source, SourceError, Table};
 use std::time::{Duration, Instant};
 
 /// How far the server's log may run on while nothing of it is ours, before this is said.

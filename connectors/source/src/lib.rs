@@ -19,7 +19,9 @@
 //! nothing and repeat nothing; nothing is forgotten that was not acknowledged; one connector holds the claim.
 
 mod capture;
+mod claimant;
 mod error;
+mod finding;
 mod source;
 
 #[cfg(feature = "conformance")]
@@ -27,5 +29,7 @@ pub mod conformance;
 
 pub use bridge_event::Disposition;
 pub use capture::{Capture, SnapshotRows, Stop};
+pub use claimant::Claimant;
 pub use error::SourceError;
+pub use finding::{Finding, Severity};
 pub use source::{Polled, Recognised, Source, Table};

@@ -6,8 +6,7 @@
 //! file in the old one's place; the old holder keeps its lock on a file that no longer has a name.
 
 use crate::file::{beside, broken, resolve};
-use bridge_event::UnixMicros;
-use connectors_source::SourceError;
+use connectors_source::{Claimant, SourceError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -21,30 +20,6 @@ const HOLDER_BYTES_MAX: u64 = 512;
 
 /// How often a lock file may be replaced under a claimant before it gives up.
 const LOCK_ATTEMPTS_MAX: u32 = 8;
-
-/// Who claims a file; what another claimant is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimant {
-    /// The process's number on its host.
-    pub pid: u32,
-    /// Its host.
-    pub host: String,
-    /// When it claimed, by its clock.
-    pub since: UnixMicros,
-}
-
-impl Claimant {
-    /// This process, on this host, from `now` on.
-    pub fn here(now: UnixMicros) -> Claimant {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Claimant { pid: std::process::id(), host: host.trim().to_owned(), since: now }
-    }
-
-    fn line(&self) -> String {
-        let host: String = self.host.chars().filter(|c| !c.is_control()).take(100).collect();
-        format!("process {} on {host} since {} s", self.pid, self.since.0.div_euclid(1_000_000))
-    }
-}
 
 /// Who holds the claim on the file at `path` now, as it wrote it; `None` when nobody does.
 pub fn holder(path: &Path) -> Result<Option<String>, SourceError> {
@@ -143,7 +118,7 @@ impl Claim {
     }
 
     fn write_holder(&mut self, who: &Claimant) -> Result<(), SourceError> {
-        let line = who.line();
+        let line = format!("process {} s", who.line(100));
         self.lock
             .set_len(0)
             .and_then(|()| self.lock.rewind())

@@ -2,12 +2,12 @@
 
 use crate::file::{broken, literal, open, quoted, resolve};
 use crate::layout::{FORMAT, Installed, Layout};
-use crate::preflight::{self, Severity};
+use crate::preflight;
 use crate::schema::OWN_PREFIX;
 use crate::shape::Shape;
 use crate::triggers::{commit_trigger, table_triggers};
 use crate::{file, layout};
-use connectors_source::{SourceError, Table};
+use connectors_source::{Finding, SourceError, Table};
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 
@@ -64,10 +64,7 @@ struct Plan {
 
 impl Plan {
     fn new(connection: &Connection, new_system: &str, tables: &[Table]) -> Result<Plan, SourceError> {
-        let findings = preflight::findings(connection, tables, true)?;
-        if let Some(refusal) = findings.into_iter().find(|f| f.severity == Severity::Refused) {
-            return Err(refusal.into_error());
-        }
+        Finding::refuse_first(preflight::findings(connection, tables, true)?)?;
         let mut plan = Plan {
             statements: Vec::new(),
             created: Created { system: String::new(), capture: 1, interrupted: Vec::new(), waiting: 0 },

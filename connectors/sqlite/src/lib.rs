@@ -36,7 +36,8 @@ mod source;
 mod triggers;
 mod values;
 
-pub use claim::{Claimant, holder};
+pub use claim::holder;
+pub use connectors_source::{Claimant, Finding, Severity};
 pub use create::{Created, create, script};
-pub use preflight::{Finding, Severity, preflight};
+pub use preflight::preflight;
 pub use source::SqliteSource;

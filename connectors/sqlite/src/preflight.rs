@@ -3,41 +3,9 @@
 use crate::file::{broken, open, resolve};
 use crate::layout::COLUMNS_MAX;
 use crate::shape::{Compared, Shape, Sort, Unique};
-use connectors_source::{SourceError, Table};
+use connectors_source::{Finding, Severity, SourceError, Table};
 use rusqlite::Connection;
 use std::path::Path;
-
-/// How grave a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// Capture would not be right: `create` and a start refuse.
-    Refused,
-    /// Capture is right as long as what the finding says does not happen.
-    Warning,
-}
-
-/// One thing that stands against capturing a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The table, `None` when the whole file is meant.
-    pub table: Option<String>,
-    /// How grave it is.
-    pub severity: Severity,
-    /// What was found.
-    pub what: String,
-    /// What to change.
-    pub remedy: String,
-}
-
-impl Finding {
-    pub(crate) fn into_error(self) -> SourceError {
-        let what = match self.table {
-            Some(table) => format!("table {table}: {}", self.what),
-            None => self.what,
-        };
-        SourceError::Unsuitable { what, remedy: self.remedy }
-    }
-}
 
 /// Everything that stands against capturing `tables` of the file at `path`; empty when nothing does. Changes nothing.
 pub fn preflight(path: &Path, tables: &[Table]) -> Result<Vec<Finding>, SourceError> {

@@ -2,10 +2,10 @@
 
 use crate::file::broken;
 use crate::layout::{Installed, Layout};
-use crate::preflight::{self, Severity};
+use crate::preflight;
 use crate::shape::Shape;
 use crate::triggers::{Trigger, commit_trigger, table_triggers};
-use connectors_source::{SourceError, Table};
+use connectors_source::{Finding, SourceError, Table};
 use rusqlite::{Connection, OptionalExtension};
 
 /// What our triggers' names begin with.
@@ -39,13 +39,8 @@ pub(crate) fn verify(connection: &Connection, tables: &[Table]) -> Result<Instal
         first_to_fire(connection, layout)?;
     }
     // What create refuses, a later change of the schema may have brought in.
-    match preflight::findings(connection, tables, false)?
-        .into_iter()
-        .find(|f| f.severity == Severity::Refused)
-    {
-        Some(refusal) => Err(refusal.into_error()),
-        None => Ok(installed),
-    }
+    Finding::refuse_first(preflight::findings(connection, tables, false)?)?;
+    Ok(installed)
 }
 
 fn drifted(table: &str, what: &str) -> SourceError {

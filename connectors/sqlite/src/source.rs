@@ -1,13 +1,13 @@
 //! A SQLite file as a source.
 
-use crate::claim::{Claim, Claimant};
+use crate::claim::Claim;
 use crate::decode::{Chunk, Readers};
 use crate::file::{broken, open, resolve, signed, sync_wal, unsigned};
 use crate::layout::Installed;
 use crate::replication::{Boundaries, LOOK_EVERY_MIN, Progress};
 use crate::schema;
 use bridge_event::{At, Incarnation, Token};
-use connectors_source::{Capture, Polled, Recognised, SnapshotRows, Source, SourceError, Table};
+use connectors_source::{Capture, Claimant, Polled, Recognised, SnapshotRows, Source, SourceError, Table};
 use rusqlite::{Connection, OptionalExtension};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use crate::outside;
 use bridge_ledger::Holder;
 use bridge_pipeline::Claim;
 use connectors_postgres::{PostgresSource, Server, SslMode, Tls};
-use connectors_source::{Source, Table};
+use connectors_source::{Claimant, Finding, Severity, Source, Table};
 use connectors_sqlite::SqliteSource;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -103,8 +103,13 @@ impl Database {
     /// Tells everything that stands against capturing the tables; refuses when capture would not be right.
     pub(super) fn look(&self, tables: &[Table]) -> anyhow::Result<()> {
         let mut refused = Vec::new();
-        for (is_refused, line) in self.findings(tables)? {
-            if is_refused { refused.push(line) } else { output::say(&format!("warning: {line}")) }
+        for Finding { table, severity, what, remedy } in self.findings(tables)? {
+            let table = table.map(|table| format!("table {table}: ")).unwrap_or_default();
+            let line = format!("{table}{what}; {remedy}");
+            match severity {
+                Severity::Refused => refused.push(line),
+                Severity::Warning => output::say(&format!("warning: {line}")),
+            }
         }
         if refused.is_empty() {
             return Ok(());
@@ -114,47 +119,29 @@ impl Database {
         Err(Refusal::usage(what).code("CAP005").into())
     }
 
-    /// Each finding, and whether it refuses.
-    fn findings(&self, tables: &[Table]) -> anyhow::Result<Vec<(bool, String)>> {
-        let line = |table: Option<String>, what: String, remedy: String| {
-            let table = table.map(|table| format!("table {table}: ")).unwrap_or_default();
-            format!("{table}{what}; {remedy}")
-        };
-        let failed = |error| ending::of_source(&error);
-        match self {
+    fn findings(&self, tables: &[Table]) -> anyhow::Result<Vec<Finding>> {
+        let found = match self {
             Database::Sqlite(file) => {
                 // A database is the department's, and is never made here.
                 drop(output::open(file)?);
-                let found = connectors_sqlite::preflight(file, tables).map_err(failed)?;
-                let refused = connectors_sqlite::Severity::Refused;
-                Ok(found
-                    .into_iter()
-                    .map(|f| (f.severity == refused, line(f.table, f.what, f.remedy)))
-                    .collect())
+                connectors_sqlite::preflight(file, tables)
             }
-            Database::Postgres(server) => {
-                let found = connectors_postgres::preflight(server, tables).map_err(failed)?;
-                let refused = connectors_postgres::Severity::Refused;
-                Ok(found
-                    .into_iter()
-                    .map(|f| (f.severity == refused, line(f.table, f.what, f.remedy)))
-                    .collect())
-            }
-        }
+            Database::Postgres(server) => connectors_postgres::preflight(server, tables),
+        };
+        Ok(found.map_err(|error| ending::of_source(&error))?)
     }
 
     /// How the pipeline claims it.
     pub(super) fn claim(self, tables: Vec<Table>, holder: Holder, take_over: bool) -> Claim {
         let Holder { pid, host, since } = holder;
+        let who = Claimant { pid, host, since };
         Box::new(move || {
             Ok(match self {
                 Database::Sqlite(file) => {
-                    let who = connectors_sqlite::Claimant { pid, host, since };
                     let take = if take_over { SqliteSource::take_over } else { SqliteSource::claim };
                     Box::new(take(&file, &tables, &who)?) as Box<dyn Source>
                 }
                 Database::Postgres(server) => {
-                    let who = connectors_postgres::Claimant { pid, host, since };
                     let take = if take_over { PostgresSource::take_over } else { PostgresSource::claim };
                     Box::new(take(&server, &tables, &who)?)
                 }
