@@ -135,17 +135,8 @@ impl Bench<'_> {
         Ok(measured)
     }
 
-    /// Waits until a connector has read its streams back and fenced them.
-    fn started(&self, connector: &mut Process) -> Result<Instant> {
-        connector.until("its start sequence is done", LOOK / 25, || {
-            let starts = metric(&self.province.connector_metrics(), "govbridge_publish_starts_total");
-            Ok((starts == 0).then_some(0))
-        })?;
-        Ok(Instant::now())
-    }
-
-    /// A connector into Kafka, with nobody beside it.
-    pub(crate) fn to_kafka(&self, line: &Line, end: &End) -> Result<Measured> {
+    /// Starts a connector with its witnesses. The clock begins when it has read its streams back and fenced them.
+    fn begin(&self, line: &Line) -> Result<Drain> {
         let witnesses = self.province.witnesses()?;
         let mut topic = Topic::new(self.servers.partition(&line.topic()));
         topic.count()?;
@@ -153,28 +144,54 @@ impl Bench<'_> {
         let mut walsender = Walsender::of(self.servers.port, &line.slot())?;
         let mut connector = self.province.connector(line)?;
         let claimed = walsender.begins(&mut connector)?;
-        let began = self.started(&mut connector)?;
+        connector.until("its start sequence is done", LOOK / 25, || {
+            let starts = metric(&self.province.connector_metrics(), "govbridge_publish_starts_total");
+            Ok((starts == 0).then_some(0))
+        })?;
+        let began = Instant::now();
+        Ok(Drain { witnesses, topic, before, walsender, connector, claimed, began })
+    }
+
+    /// What a drain took until now, also a subscriber's part beside it.
+    fn told(
+        &self,
+        drain: &mut Drain,
+        line: &Line,
+        end: &End,
+        subscriber: Option<&Process>,
+    ) -> Result<Measured> {
+        let mut measured = self.measured(line.kind, drain.began);
+        measured.start_seconds = Some(drain.began.duration_since(drain.claimed).as_secs_f64());
+        measured.processes = vec![Cost::of("connector", drain.connector.used()?)];
+        if let Some(process) = subscriber {
+            measured.processes.push(Cost::of("subscriber", process.used()?));
+        }
+        measured.processes.push(drain.walsender.cost());
+        for witness in &drain.witnesses {
+            measured.processes.push(Cost::of(&witness.name, witness.used()?));
+        }
+        drain.topic.count()?;
+        measured.kafka_bytes = Some(drain.topic.bytes - drain.before);
+        let mut sql = Sql::connect(self.servers.port, &line.database)?;
+        self.province.acknowledged(line, &mut sql, &end.inside)?;
+        Ok(measured)
+    }
+
+    /// A connector into Kafka, with nobody beside it.
+    pub(crate) fn to_kafka(&self, line: &Line, end: &End) -> Result<Measured> {
+        let mut drain = self.begin(line)?;
+        let Drain { connector, walsender, .. } = &mut drain;
         connector.until("all rows are in its log", LOOK, || {
             walsender.look();
             Ok(self.not_appended(&self.province.connector_metrics()))
         })?;
-        let mut measured = self.measured(line.kind, began);
-        measured.start_seconds = Some(began.duration_since(claimed).as_secs_f64());
-        measured.processes = vec![Cost::of("connector", connector.used()?), walsender.cost()];
-        for witness in &witnesses {
-            measured.processes.push(Cost::of(&witness.name, witness.used()?));
-        }
-        topic.count()?;
-        measured.kafka_bytes = Some(topic.bytes - before);
-        let mut sql = Sql::connect(self.servers.port, &line.database)?;
-        self.province.acknowledged(line, &mut sql, &end.inside)?;
+        let mut measured = self.told(&mut drain, line, end, None)?;
         let verified = self.province.verify(line)?;
         if verified != self.rows {
             bail!("line {}: {verified} rows could be verified and opened of {}", line.name, self.rows);
         }
         measured.compared = Some("counted");
-        connector.stop()?;
-        witnesses.into_iter().try_for_each(Process::stop)?;
+        drain.stop()?;
         Ok(measured)
     }
 
@@ -189,40 +206,19 @@ impl Bench<'_> {
     /// A connector with a subscriber beside it that verifies, opens and delivers.
     pub(crate) fn delivered(&self, line: &Line, head: &str, sink: &Sink, end: &End) -> Result<Measured> {
         let path = self.province.subscribe(line, head, sink)?;
-        let witnesses = self.province.witnesses()?;
         let mut subscriber = self.province.subscriber(line)?;
-        let mut topic = Topic::new(self.servers.partition(&line.topic()));
-        topic.count()?;
-        let before = topic.bytes;
-        let mut walsender = Walsender::of(self.servers.port, &line.slot())?;
-        let mut connector = self.province.connector(line)?;
-        let claimed = walsender.begins(&mut connector)?;
-        let began = self.started(&mut connector)?;
+        let mut drain = self.begin(line)?;
         subscriber.until("all rows are delivered", LOOK, || {
-            walsender.look();
-            if connector.has_ended()? {
+            drain.walsender.look();
+            if drain.connector.has_ended()? {
                 bail!("the connector has ended");
             }
             let rows = metric(&self.province.subscriber_metrics(), "govbridge_deliver_rows_total");
             Ok((rows < self.rows).then_some(rows))
         })?;
-        let mut measured = self.measured(line.kind, began);
-        measured.start_seconds = Some(began.duration_since(claimed).as_secs_f64());
-        measured.processes = vec![
-            Cost::of("connector", connector.used()?),
-            Cost::of("subscriber", subscriber.used()?),
-            walsender.cost(),
-        ];
-        for witness in &witnesses {
-            measured.processes.push(Cost::of(&witness.name, witness.used()?));
-        }
-        topic.count()?;
-        measured.kafka_bytes = Some(topic.bytes - before);
-        let mut sql = Sql::connect(self.servers.port, &line.database)?;
-        self.province.acknowledged(line, &mut sql, &end.inside)?;
-        connector.stop()?;
+        let mut measured = self.told(&mut drain, line, end, Some(&subscriber))?;
+        drain.stop()?;
         subscriber.stop()?;
-        witnesses.into_iter().try_for_each(Process::stop)?;
         self.compare(line, sink, &path)?;
         measured.compared = Some("row by row");
         Ok(measured)
@@ -245,5 +241,24 @@ impl Bench<'_> {
             std::fs::remove_file(path)?;
         }
         Ok(())
+    }
+}
+
+/// A connector that drains a backlog, and who is measured with it.
+struct Drain {
+    witnesses: Vec<Process>,
+    topic: Topic,
+    /// The topic's bytes when it began.
+    before: u64,
+    walsender: Walsender,
+    connector: Process,
+    claimed: Instant,
+    began: Instant,
+}
+
+impl Drain {
+    fn stop(self) -> Result<()> {
+        self.connector.stop()?;
+        self.witnesses.into_iter().try_for_each(Process::stop)
     }
 }
