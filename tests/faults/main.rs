@@ -18,6 +18,10 @@ mod amended;
 #[allow(dead_code, reason = "the connector's tests use all of it")]
 #[path = "../../connectors/postgres/tests/postgres/application.rs"]
 mod application;
+#[allow(dead_code, unreachable_pub, reason = "the transport's own tests need more of it")]
+#[path = "../../bridge/kafka/tests/real/broker.rs"]
+mod broker;
+mod campaign;
 #[path = "../../connectors/postgres/tests/postgres/cluster.rs"]
 mod cluster;
 mod fragments;
@@ -27,6 +31,8 @@ mod kills;
 mod large;
 mod leaders;
 mod liar;
+mod load;
+mod older;
 mod over;
 mod owners;
 mod postgres;
@@ -41,6 +47,7 @@ mod restored;
 mod rubbish;
 mod running;
 mod tables;
+mod truth;
 mod vectors;
 mod witnesses;
 mod writes;

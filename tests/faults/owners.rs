@@ -9,6 +9,9 @@ use crate::running::Running;
 /// A checkpoint is several durable writes, and nobody is replaced inside a write.
 const CALM: &[(&str, &str)] = &[("GOVBRIDGE__INTERVALS__CHECKPOINT_MS", "1000")];
 
+/// On a loaded machine a process stands inside a write more often than not.
+const ATTEMPTS: u32 = 100;
+
 #[test]
 fn a_second_connector_on_one_source_is_refused_whatever_log_it_has() {
     let mut running = Running::after_the_snapshot(&[]);
@@ -74,7 +77,7 @@ fn a_connector_that_stands_inside_a_write_is_not_replaced_until_it_is_killed_and
 /// A connector that stopped itself at a fault, and the one that took over from it. Its other threads stand wherever they
 /// were: when one of them stands inside a write, the old one is ended and all is done again.
 fn stopped_and_replaced(running: &Running, fault: &str) -> (Process, Process) {
-    for _ in 0..20 {
+    for _ in 0..ATTEMPTS {
         let old = stopped_at(running, fault);
         match successor(running) {
             Ok(new) => return (old, new),
@@ -106,7 +109,7 @@ fn successor(running: &Running) -> Result<Process, Process> {
 /// Takes over from a connector that stands still: `--take-over` refuses while it stands inside a write, so that nothing
 /// of it can come later, and is tried again elsewhere.
 fn take_over(running: &Running, old: &Process) -> Process {
-    for _ in 0..20 {
+    for _ in 0..ATTEMPTS {
         old.pause();
         match successor(running) {
             Ok(new) => return new,

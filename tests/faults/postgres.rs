@@ -30,7 +30,8 @@ pub struct Database {
 }
 
 impl Database {
-    fn new(name: &str, port: u16) -> Database {
+    /// One on the server at this port.
+    pub fn new(name: &str, port: u16) -> Database {
         let database = Database { name: format!("faults_{name}_{}", std::process::id()), port };
         database.make();
         database
@@ -44,6 +45,11 @@ impl Database {
 
     pub fn application(&self) -> Application {
         Application::connect(self.port, &self.name)
+    }
+
+    /// The same while the server may be away.
+    pub fn try_application(&self) -> Result<Application, String> {
+        Application::try_connect(self.port, &self.name)
     }
 
     /// What each table holds: the key and one column that changes.
@@ -172,6 +178,24 @@ pub fn transaction(id: u64) -> (String, u64, u64) {
     }
 }
 
+/// Gives a stage's connector a database as its source.
+pub fn replace_source(stage: &Stage, database: &Database) {
+    let Database { name, port } = database;
+    stage.scene.replace_source(&format!(
+        "engine = \"postgres\"\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"{name}\"\nuser = \"postgres\"\nslot = \"{name}\"",
+    ));
+}
+
+/// Waits until the last part of both snapshots stands in Kafka.
+pub fn until_snapshots_are_sent(stage: &Stage, connector: &mut Process) {
+    connector.until("both snapshots are sent", || {
+        ["payments", "taxpayers"].iter().all(|dataset| {
+            let accepted = stage.accepted(dataset);
+            accepted.iter().any(|(header, _)| header.snapshot.as_ref().is_some_and(|part| part.last))
+        })
+    });
+}
+
 /// A stage whose connector reads a database of its own.
 pub struct Town {
     pub stage: Stage,
@@ -188,10 +212,7 @@ impl Town {
     pub fn on(name: &str, port: u16) -> Town {
         let stage = Stage::new(&["payments", "taxpayers"]);
         let database = Database::new(name, port);
-        let slot = &database.name;
-        stage.scene.replace_source(&format!(
-            "engine = \"postgres\"\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"{slot}\"\nuser = \"postgres\"\nslot = \"{slot}\"",
-        ));
+        replace_source(&stage, &database);
         let witnesses = quorum(&stage);
         stage.scene.make_subscriber("audit", "");
         Town { stage, witnesses, database }
@@ -222,12 +243,7 @@ impl Town {
     pub fn connector_after_the_snapshots(&self) -> Process {
         let mut connector = self.stage.scene.connector();
         connector.healthy();
-        connector.until("both snapshots are sent", || {
-            ["payments", "taxpayers"].iter().all(|dataset| {
-                let accepted = self.stage.accepted(dataset);
-                accepted.iter().any(|(header, _)| header.snapshot.as_ref().is_some_and(|part| part.last))
-            })
-        });
+        until_snapshots_are_sent(&self.stage, &mut connector);
         connector
     }
 

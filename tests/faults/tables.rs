@@ -26,39 +26,46 @@ const POINTS: [&str; 10] = [
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// A database of the auditor; it ends with this.
-struct Received(String);
+pub struct Received {
+    name: String,
+    port: u16,
+}
 
 impl Received {
-    fn new(word: &str) -> Received {
+    /// One on the server at this port.
+    pub fn on(port: u16, word: &str) -> Received {
         let name = format!("{word}_{}", std::process::id());
-        application::Application::connect(application::port(), "postgres")
-            .run(&format!("CREATE DATABASE {name}"));
-        Received(name)
+        application::Application::connect(port, "postgres").run(&format!("CREATE DATABASE {name}"));
+        Received { name, port }
     }
 
-    /// Gives the auditor's subscriber this sink in the place of its file.
-    fn configure(&self, stage: &Stage) {
-        let path = stage.scene.folder().join("audit/subscriber.toml");
+    pub fn try_application(&self) -> Result<application::Application, String> {
+        application::Application::try_connect(self.port, &self.name)
+    }
+
+    /// Gives the subscriber of this folder this sink in the place of its file.
+    pub fn configure(&self, stage: &Stage, folder: &str) {
+        let path = stage.scene.folder().join(folder).join("subscriber.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         let sink = format!(
             "[sink.postgres]\nhost = \"127.0.0.1\"\nport = {}\ndatabase = \"{}\"\nuser = \"postgres\"",
-            application::port(),
-            self.0
+            self.port, self.name
         );
         let changed = text.replace("[sink]\njson_lines = \"rows.jsonl\"", &sink);
         assert_ne!(changed, text);
         std::fs::write(path, changed).unwrap();
     }
 
-    fn create(&self, stage: &Stage) {
+    /// Makes the sink's tables.
+    pub fn create(stage: &Stage, folder: &str) {
         let words = ["subscriber", "--config", "subscriber.toml", "--create"];
-        let folder = stage.scene.folder().join("audit");
+        let folder = stage.scene.folder().join(folder);
         let (status, said) = Process::start(&Binary::beside_this(), "create", &folder, &words, &[]).end();
         assert_eq!(status.code(), Some(0), "{said}");
     }
 
     fn rows(&self) -> Vec<String> {
-        let mut application = application::Application::connect(application::port(), &self.0);
+        let mut application = self.try_application().unwrap();
         let sql = "SELECT concat_ws(' ', payment_id, taxpayer_no, paid_on, amount) FROM govbridge.tax__payments ORDER BY payment_id";
         application.run(sql).into_iter().map(|row| row[0].clone().unwrap()).collect()
     }
@@ -66,9 +73,10 @@ impl Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        let name = &self.0;
-        let _ = application::Application::connect(application::port(), "postgres")
-            .attempt(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        let name = &self.name;
+        if let Ok(mut application) = application::Application::try_connect(self.port, "postgres") {
+            let _ = application.attempt(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        }
     }
 }
 
@@ -90,14 +98,14 @@ fn until_equal(stage: &Stage, received: &Received, subscriber: &mut Process) {
 
 fn killed_at_each_point(mode: &str) {
     let stage = Stage::new(&["payments"]);
-    let received = Received::new(&format!("tables_{mode}"));
+    let received = Received::on(application::port(), &format!("tables_{mode}"));
     let _witnesses = quorum(&stage);
     let mut connector = stage.scene.connector_with(&[], SMALL_BATCHES);
     connector.healthy();
     stage.scene.make_subscriber("audit", &format!("mode = \"{mode}\""));
-    received.configure(&stage);
+    received.configure(&stage, "audit");
     refused(stage.scene.subscriber("audit"), 2, "DEL032");
-    received.create(&stage);
+    Received::create(&stage, "audit");
     let mut auditor = stage.scene.subscriber("audit");
     until_equal(&stage, &received, &mut auditor);
     let application = Application::begin(&stage.scene, FIRST, Duration::from_millis(50));

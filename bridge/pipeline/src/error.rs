@@ -39,7 +39,7 @@ pub enum ConnectorError {
     Open(#[from] OpenError),
     /// The source begins beyond what it was told to forget.
     #[error(
-        "STA029: the source begins after {found}, and this connector let it forget only up to {kept}: its place was moved, or it was made anew; what was committed between is in no log, and going on needs an operator's signed GAP and a new snapshot"
+        "STA029: the source begins after {found}, and this connector let it forget only up to {kept}: its place was moved, or it was made anew, or the log is an older copy of itself; what was committed between is in no log, and going on needs an operator's signed GAP and a new snapshot"
     )]
     SourceMoved {
         /// Where the source begins.

@@ -6,7 +6,7 @@ use crate::capture::{Assembler, CaptureError, Outlet, SnapshotAssembler};
 use crate::checkpoint;
 use crate::identity;
 use crate::keys::KeyRing;
-use crate::life::{Begin, End, Life, Plan};
+use crate::life::{Begin, End, Life, Plan, held};
 use crate::metrics::Metrics;
 use crate::outside::{Clock, Point, Probe, Random};
 use crate::seal::{Courier, Sealing, ToSeal};
@@ -192,7 +192,7 @@ fn one_life(
 ) -> End {
     match prepare(connector, source, log, plans, shutdown) {
         Err(end) => end,
-        Ok(prepared) => match check_source(source, &prepared, plans) {
+        Ok(prepared) => match check_source(source, log, &prepared, plans) {
             Err(end) => end,
             Ok(()) => run_life(connector, source, log, plans, metrics, shutdown, prepared),
         },
@@ -236,10 +236,20 @@ fn generations(started: &Started) -> Vec<Option<Generation>> {
         .collect()
 }
 
-/// A stream must not hold what the source no longer has.
-fn check_source(source: &mut dyn Source, prepared: &Prepared, plans: &[Plan]) -> Result<(), End> {
+/// A stream must not hold what the source no longer has, nor may the source end before what it was told to forget.
+fn check_source(
+    source: &mut dyn Source,
+    log: &Mutex<Log>,
+    prepared: &Prepared,
+    plans: &[Plan],
+) -> Result<(), End> {
     let Prepared { incarnation, started, .. } = prepared;
     let newest = source.newest().map_err(source_end)?;
+    let told = held(log).acknowledged().map_err(|error| End::Halt(error.into()))?;
+    if let Some(told) = told.filter(|told| told.incarnation == *incarnation && told.through > newest) {
+        let (stream, held) = ("what the source was told to forget".to_owned(), told.through.commit);
+        return Err(End::Halt(ConnectorError::SourceWentBack { stream, held, newest: newest.commit }));
+    }
     for (index, (stream, plan)) in started.streams.iter().zip(plans).enumerate() {
         let state = stream.adopted.machine.state();
         if state.head.is_none() || state.last.incarnation != *incarnation {
