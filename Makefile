@@ -7,6 +7,7 @@ PYTHON ?= python3
 DEMO_SECONDS ?= 20
 E2E_SECONDS ?= 20
 PG ?= 18
+KILLS ?= 200
 VENV := target/venv
 DENY_VERSION := 0.20.2
 
@@ -27,6 +28,9 @@ e2e: build ## the same on a real PostgreSQL and a real Kafka, apart from those o
 test: ## run every test there is; the last line adds up all runners
 	@tests/run.sh
 
+nightly: ## the long forms: PostgreSQL 14 to 18, KILLS=200 kills of each process and of the servers, the model's longer walks
+	@KILLS=$(KILLS) tests/nightly.sh
+
 test-rust: ## run the Rust tests only
 	$(CARGO) test --locked --workspace
 
@@ -40,9 +44,6 @@ test-python: $(VENV)/ready ## run the second reader, in Python, over the vectors
 
 test-live: $(VENV)/ready ## run it over what a connector sent: the dumps that GOVBRIDGE_DUMP names
 	$(VENV)/bin/python -m pytest -q tests/interop/live
-
-nightly: ## the longer forms of the tests: PostgreSQL 14 to 18, longer outages
-	@tests/nightly.sh
 
 services: ## start PostgreSQL (PG=18) and Kafka on loopback under target/services; the file state there says their ports
 	@PG=$(PG) deploy/dev/services.sh up

@@ -19,12 +19,7 @@ make --no-print-directory test-python 2>&1 | tee -a "$out"
 GOVBRIDGE_DUMP="$dump" make --no-print-directory test-live 2>&1 | tee -a "$out"
 [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
 
-# cargo: "test result: ok. 12 passed; 0 failed; ..." — pytest: "12 passed, 1 failed in 0.3s" in either order.
-read -r passed failed < <(awk '
-  /^test result:/ { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1) } next }
-  /^[=]*[ ]*[0-9]+ (passed|failed|error).* in [0-9.]+s/ {
-    for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^(failed|error)/) f += $(i-1) } }
-  END { printf "%d %d\n", p, f }' "$out")
+read -r passed failed < <(awk -f tests/count.awk "$out")
 # A runner that died without a count is a failure of its own.
 if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
 echo "$passed passed, $failed failed"

@@ -123,8 +123,9 @@ fn long_random_runs_keep_every_invariant() {
         chunks: [0, 0],
     };
     let script = Script::new(bounds.transactions, bounds.batch_rows_max, bounds.chunks);
+    let runs = runs();
     let (mut steps, mut kills, mut whole) = (0, 0, 0);
-    for seed in 0..RUNS {
+    for seed in 0..runs {
         let mut random = Random::new(seed);
         let (world, length) = walk::<Shipped>(&bounds, &mut random)
             .unwrap_or_else(|violation| panic!("seed {seed}: {}\n{:?}", violation.invariant, violation.path));
@@ -134,12 +135,12 @@ fn long_random_runs_keep_every_invariant() {
         kills += subscriber::subscribe(&world, &script, &mut random)
             .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     }
-    println!("{RUNS} random runs, {steps} steps, {whole} to the end; subscribers killed {kills} times",);
-    assert!(whole > RUNS_TO_THE_END, "only {whole} runs came to their end");
+    println!("{runs} random runs, {steps} steps, {whole} to the end; subscribers killed {kills} times",);
+    // The others run out of starts.
+    assert!(whole as u64 > runs / 2, "only {whole} runs came to their end");
 }
 
-/// Seeds of the random runs, from 0.
-const RUNS: u64 = 10_000;
-
-/// At least so many of them deliver everything; the others run out of starts.
-const RUNS_TO_THE_END: usize = 5_000;
+/// Seeds of the random runs, from 0: `GOVBRIDGE_RUNS`, or 10,000.
+fn runs() -> u64 {
+    std::env::var("GOVBRIDGE_RUNS").map_or(10_000, |runs| runs.parse().expect("GOVBRIDGE_RUNS is a number"))
+}
