@@ -58,18 +58,24 @@ impl Found {
     }
 }
 
-/// The base type of a type, behind all domains, as `number:is an enum`.
+/// The base type of a type, behind all domains, as `number:is an enum`, and of an array also `:item's number:is an enum`.
 const BASE: &str = "(WITH RECURSIVE b(oid, typtype, typbasetype) AS (\
      SELECT t.oid, t.typtype, t.typbasetype FROM pg_type t WHERE t.oid = x.oid UNION ALL \
      SELECT t.oid, t.typtype, t.typbasetype FROM b JOIN pg_type t ON t.oid = b.typbasetype WHERE b.typtype = 'd') \
-     SELECT oid::text || ':' || (typtype = 'e')::int FROM b WHERE typtype <> 'd')";
+     SELECT b.oid::text || ':' || (b.typtype = 'e')::int || coalesce((\
+        SELECT ':' || i.oid || ':' || (i.typtype = 'e')::int FROM pg_type a JOIN pg_type i ON i.oid = a.typelem \
+         WHERE a.oid = b.oid AND a.typsend = 'array_send'::regproc), '') \
+     FROM b WHERE b.typtype <> 'd')";
 
 fn typed(name: Option<&String>, base: Option<&String>) -> Typed {
-    let (oid, is_enum) = base.and_then(|b| b.split_once(':')).unwrap_or(("0", "0"));
-    Typed {
-        name: name.cloned().unwrap_or_default(),
-        kind: Kind::of(oid.parse().unwrap_or(0), is_enum == "1"),
-    }
+    let mut words = base.map(String::as_str).unwrap_or_default().split(':');
+    let mut kind = || {
+        let oid = words.next()?.parse().ok()?;
+        Some(Kind::of(oid, words.next() == Some("1")))
+    };
+    let own = kind().unwrap_or(Kind::Other);
+    let kind = kind().map_or(own, Kind::array_of);
+    Typed { name: name.cloned().unwrap_or_default(), kind }
 }
 
 fn text(row: &Row, at: usize) -> Option<&String> {

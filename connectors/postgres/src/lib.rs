@@ -18,11 +18,13 @@
 //! another by its commit's place, never a row's; what the server sends has the types that were accepted, or capture halts before
 //! the row; nothing is written into the department's database but publication, comment and slot, by `--create`.
 
+mod array;
 mod catalog;
 mod claim;
 mod create;
 mod decode;
 mod history;
+mod interval;
 mod preflight;
 mod replication;
 mod server;

@@ -13,12 +13,15 @@
 //! timestamp, timestamptz          Timestamp, Instant; infinity is i64::MAX, -infinity is i64::MIN
 //! uuid                            Uuid
 //! a domain                        as its base type
-//! every other type, every array   Text: the server's own text form under the pinned settings
+//! every other type, every array   Text: the server's own text form under the pinned settings; of intervals and of most
+//!                                 arrays it is made here from the binary form, any other type makes the whole stream text
 //! ```
 //!
 //! A value is the same whether it came as text or as binary, from a snapshot or from the stream. What 64 bits cannot
 //! hold is refused, never wrapped.
 
+use crate::array::{self, Item};
+use crate::interval;
 use bridge_event::{Cell, Value};
 use bridge_pgwire::Reader;
 use std::ops::Range;
@@ -49,6 +52,8 @@ pub(crate) enum Kind {
     Timestamp,
     Instant,
     Uuid,
+    Interval,
+    Array(Item),
     /// Only the server's text form is understood.
     Other,
 }
@@ -70,12 +75,18 @@ impl Kind {
             1083 => Kind::Time,
             1114 => Kind::Timestamp,
             1184 => Kind::Instant,
+            1186 => Kind::Interval,
             1700 => Kind::Numeric,
             2950 => Kind::Uuid,
             3802 => Kind::Jsonb,
             _ if is_enum => Kind::Text,
             _ => Kind::Other,
         }
+    }
+
+    /// The kind of an array of this kind.
+    pub(crate) fn array_of(item: Kind) -> Kind {
+        Item::of(item).map_or(Kind::Other, Kind::Array)
     }
 
     /// Whether the type's binary form is understood.
@@ -98,6 +109,7 @@ pub(crate) enum Stored {
     Integer(i64),
     Float(f64),
     Text(Range<usize>),
+    ScratchText(Range<usize>),
     Bytes(Range<usize>),
     ScratchBytes(Range<usize>),
     Decimal(Range<usize>),
@@ -124,6 +136,7 @@ impl Stored {
             Stored::Integer(number) => Value::Integer(*number),
             Stored::Float(number) => Value::Float(*number),
             Stored::Text(range) => Value::Text(text(message, range)?),
+            Stored::ScratchText(range) => Value::Text(text(scratch, range)?),
             Stored::Bytes(range) => Value::Bytes(message.get(range.clone()).unwrap_or_default()),
             Stored::ScratchBytes(range) => Value::Bytes(scratch.get(range.clone()).unwrap_or_default()),
             Stored::Decimal(range) => Value::Decimal(text(message, range)?),
@@ -163,6 +176,15 @@ pub(crate) fn from_binary(
         // A version byte, then the text.
         Kind::Jsonb if bytes.first() == Some(&1) => return Ok(Stored::Text(range.start + 1..range.end)),
         Kind::Numeric => return numeric(bytes, scratch),
+        Kind::Array(item) => {
+            let start = scratch.len();
+            return array::write(item, bytes, scratch).map(|()| Stored::ScratchText(start..scratch.len()));
+        }
+        Kind::Interval => {
+            let start = scratch.len();
+            let written = interval::write(bytes, scratch).ok_or(NotOfType(word(kind)));
+            return written.map(|()| Stored::ScratchText(start..scratch.len()));
+        }
         Kind::Jsonb | Kind::Other => None,
     };
     let fits = kind == Kind::Uuid || reader.is_empty();
@@ -191,7 +213,9 @@ pub(crate) fn from_text(
         }
         Kind::Float8 => text().and_then(|t| t.parse().ok()).map(Stored::Float),
         Kind::Numeric => return Ok(Stored::Decimal(range)),
-        Kind::Text | Kind::Jsonb | Kind::Other => return Ok(Stored::Text(range)),
+        Kind::Text | Kind::Jsonb | Kind::Interval | Kind::Array(_) | Kind::Other => {
+            return Ok(Stored::Text(range));
+        }
         Kind::Bytea => return hexadecimal(bytes, scratch),
         Kind::Date => text_date(bytes).map(Stored::Date),
         Kind::Time => {
@@ -217,6 +241,8 @@ fn word(kind: Kind) -> &'static str {
         Kind::Time => "a time",
         Kind::Timestamp | Kind::Instant => "a timestamp that 64 bits of microseconds since 1970 hold",
         Kind::Uuid => "a uuid",
+        Kind::Interval => "an interval",
+        Kind::Array(_) => "an array",
         Kind::Other => "a value in its text form",
     }
 }
@@ -235,7 +261,7 @@ fn micros_of(micros: i64) -> Option<i64> {
 }
 
 /// Writes the digits of a binary numeric as the server does: sign, whole digits, and `dscale` digits after the dot.
-fn numeric(bytes: &[u8], scratch: &mut Vec<u8>) -> Result<Stored, NotOfType> {
+pub(crate) fn numeric(bytes: &[u8], scratch: &mut Vec<u8>) -> Result<Stored, NotOfType> {
     let broken = NotOfType("a numeric");
     let mut reader = Reader::new(bytes);
     let mut head = || reader.u16().ok_or(broken);
