@@ -252,12 +252,13 @@ impl Streaming {
                     let state = slot_state(ordinary, &server.slot).map_err(|f| unavailable(&f))?;
                     let pid = state.and_then(|s| s.active_pid);
                     let held = holder_of(ordinary, pid.as_deref()).map_err(|f| unavailable(&f))?;
-                    let ours = is_claimant(&held);
+                    let ours = held.as_deref().is_some_and(is_claimant);
                     if let (true, Some(pid)) = (ours, &pid) {
                         terminate(ordinary, pid).map_err(|f| unavailable(&f))?;
                     }
-                    if Instant::now() > until || (!ours && pid.is_some()) {
-                        let pid = pid.unwrap_or_default();
+                    // A process without a session has just ended, and lets go of the slot by itself.
+                    if Instant::now() > until || (!ours && held.is_some()) {
+                        let (pid, held) = (pid.unwrap_or_default(), held.unwrap_or_default());
                         return Err(SourceError::Claimed {
                             holder: format!("{held} (the server's process {pid})"),
                         });
@@ -291,10 +292,11 @@ impl Streaming {
     }
 }
 
-fn holder_of(ordinary: &mut Session, pid: Option<&str>) -> Result<String, Fault> {
-    let Some(pid) = pid.and_then(|p| p.parse::<i32>().ok()) else { return Ok(String::new()) };
+/// The name of a process's session, `None` when there is no such session any more.
+fn holder_of(ordinary: &mut Session, pid: Option<&str>) -> Result<Option<String>, Fault> {
+    let Some(pid) = pid.and_then(|p| p.parse::<i32>().ok()) else { return Ok(None) };
     let rows = ordinary.query(&format!("SELECT application_name FROM pg_stat_activity WHERE pid = {pid}"))?;
-    Ok(rows.first().and_then(|r| r.first().cloned().flatten()).unwrap_or_default())
+    Ok(rows.first().map(|row| row.first().cloned().flatten().unwrap_or_default()))
 }
 
 /// Whether a session's name is a claimant's: what `--create` waits for is not ended.
