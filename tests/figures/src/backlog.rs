@@ -3,6 +3,7 @@
 use crate::interrupt;
 use crate::sql::Sql;
 use anyhow::Result;
+use std::fmt::Display;
 
 /// Transactions of a backlog.
 const TRANSACTIONS: u64 = 1000;
@@ -23,8 +24,8 @@ pub(crate) struct End {
     pub(crate) after: String,
 }
 
-/// The statement that inserts these rows.
-pub(crate) fn insert(first: u64, last: u64) -> String {
+/// The statement that inserts these rows: numbers, or parameters.
+pub(crate) fn insert(first: impl Display, last: impl Display) -> String {
     format!(
         "INSERT INTO bench SELECT g, lpad(g::text,18,'3'), chr(24352)||chr(19968+(g%2000)::int)||chr(20000+(g%3000)::int), \
          (g%340)::int, (g%1000000)/7.0, 'active', now(), md5(g::text)||md5((g+1)::text)||md5((g+2)::text)||md5((g+3)::text) \
