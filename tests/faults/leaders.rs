@@ -10,7 +10,6 @@ use crate::running::Running;
 #[test]
 fn nothing_is_lost_or_there_twice_while_the_leader_moves_and_falls() {
     let mut running = Running::on(Stage::on_brokers(3, &["payments"]), "", &[], PACE);
-    running.auditor.take().unwrap().kill();
     let mut connector = running.connector();
     connector.healthy();
     for turn in 0..9_u16 {
@@ -29,7 +28,6 @@ fn nothing_is_lost_or_there_twice_while_the_leader_moves_and_falls() {
     cluster.delay(None, Duration::from_millis(700)).unwrap();
     running.application.as_ref().unwrap().goes_on(50);
     running.stage.cluster.as_ref().unwrap().delay(None, Duration::ZERO).unwrap();
-    running.auditor = Some(running.stage.scene.subscriber("audit"));
     running.all_arrives();
     running.reckon_with(connector);
 }

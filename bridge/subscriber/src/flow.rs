@@ -38,6 +38,9 @@ const FINDINGS_MAX: usize = 10_000;
 /// How often the same trouble with the broker is told.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
+/// After so long without a record it is asked whether there is one.
+const STANDSTILL: Duration = Duration::from_secs(10);
+
 /// How long a question about a topic may hold up the delivery, each second while Kafka says that there is none.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -231,6 +234,7 @@ impl Flow {
 
     /// Reads from where every lane stands now.
     pub(crate) fn assign(&mut self) -> Result<(), FetchError> {
+        self.lanes.iter_mut().for_each(|lane| lane.fed = Instant::now());
         let paused = &self.paused;
         let readings = self.lanes.iter().enumerate().filter(|(i, lane)| !lane.halted && !paused.contains(i));
         let readings = readings.map(|(_, lane)| Reading {
@@ -306,6 +310,7 @@ impl Flow {
         }
         let before = lane.place();
         lane.next = bridge_event::Offset(record.offset.0.saturating_add(1));
+        lane.fed = Instant::now();
         self.moved = true;
         let stream = lane.expected.stream.clone();
         let outcome = self.verify(index, record).and_then(|()| self.drive(index));
@@ -370,6 +375,7 @@ impl Flow {
                 self.report(found)?;
             }
             self.look_at_kafka()?;
+            self.look_for_standstill()?;
             self.look_at_beacons()?;
             self.look_at_logs()?;
             self.look_for_records()?;
@@ -413,6 +419,32 @@ impl Flow {
             }
             Some(_) => Ok(()),
         }
+    }
+
+    /// A reader that is given nothing of a stream although there is more is made anew, whatever it waits for: after leaders
+    /// have moved and brokers have fallen, librdkafka may wait for ever for a leader that there is.
+    fn look_for_standstill(&mut self) -> Result<(), Trouble> {
+        if self.fetcher.link().standing().brokers_up == Some(0) {
+            return Ok(());
+        }
+        let mut stands = false;
+        for lane in self.lanes.iter_mut().filter(|lane| lane.fed.elapsed() >= STANDSTILL) {
+            lane.fed = Instant::now();
+            let partition = lane.expected.stream.partition;
+            let own = |reading: &&Reading| *reading.topic == *lane.topic && reading.partition == partition;
+            // None for one that has halted, or waits for others of its source.
+            let Some(next) = self.fetcher.readings().iter().find(own).map(|reading| reading.offset) else {
+                continue;
+            };
+            let bounds = self.fetcher.bounds(&lane.topic, partition, LOOK);
+            stands |= bounds.is_ok_and(|bounds| next < bounds.high);
+        }
+        if stands {
+            tracing::warn!("there is more, and nothing comes: the reader is made anew");
+            self.fetcher = Fetcher::new(&self.properties).map_err(RunError::from)?;
+            self.assign()?;
+        }
+        Ok(())
     }
 
     /// How long rows gather while many come. A database's transaction has its price, and more of them are waited for when it

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bridge_chain::{Machine, Place, State};
 use bridge_envelope::{Expected, Header, Pieces, Verified};
@@ -87,6 +88,8 @@ pub(crate) struct Lane {
     clock: Option<(Epoch, UnixMicros)>,
     /// Nothing more is read: only check mode goes on beside a stream that halted.
     pub(crate) halted: bool,
+    /// When a record came last, or it was asked last whether there is one.
+    pub(crate) fed: Instant,
     /// Check mode: the records that batches use.
     pub(crate) uses: BTreeMap<Digest, Use>,
     waiting: VecDeque<Waiting>,
@@ -142,6 +145,7 @@ impl Lane {
             unfinished: None,
             clock: None,
             halted: false,
+            fed: Instant::now(),
             uses: BTreeMap::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
