@@ -36,7 +36,7 @@ test-rust: ## run the Rust tests only
 
 $(VENV)/ready: tests/interop/reader/requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/interop/reader/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/interop/reader/requirements.txt
 	touch $@
 
 test-python: $(VENV)/ready ## run the second reader, in Python, over the vectors

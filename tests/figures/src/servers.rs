@@ -83,8 +83,15 @@ impl Recvlogical {
         let program = unpacked.join("usr/lib/postgresql/15/bin/pg_recvlogical");
         if !program.exists() {
             std::fs::create_dir_all(&unpacked)?;
-            run(Command::new("apt-get").args(["download", "postgresql-client-15", "libpq5"]).current_dir(folder))
-                .context("PostgreSQL 15's client is not here and cannot be fetched; `apt-get update` may be needed first")?;
+            let download = || {
+                run(Command::new("apt-get")
+                    .args(["download", "postgresql-client-15", "libpq5"])
+                    .current_dir(folder))
+            };
+            // A machine that has never asked for its package lists has none; only root may ask.
+            download()
+                .or_else(|_| run(Command::new("apt-get").args(["update", "-q"])).and_then(|_| download()))
+                .context("PostgreSQL 15's client is not here and cannot be fetched; have root run `apt-get update` first")?;
             for entry in std::fs::read_dir(folder)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|ending| ending == "deb") {
