@@ -158,8 +158,7 @@ impl Process {
 
     /// What it has said so far.
     pub fn said(&self) -> String {
-        let all = std::fs::read(&self.words).unwrap();
-        String::from_utf8_lossy(all.get(self.said_before..).unwrap_or_default()).into_owned()
+        said(&self.words, self.said_before)
     }
 
     /// Its process number.
@@ -182,6 +181,12 @@ impl Process {
         }
     }
 
+    /// Waits until it says this.
+    pub fn until_it_says(&mut self, words: &str) {
+        let (path, before) = (self.words.clone(), self.said_before);
+        self.until(words, || said(&path, before).contains(words));
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
@@ -193,9 +198,7 @@ impl Process {
         let skip = self.said_before;
         let mut found = None;
         self.until("it says where it listens", || {
-            let said = std::fs::read(&path).unwrap();
-            let said = String::from_utf8_lossy(said.get(skip..).unwrap_or_default()).into_owned();
-            found = said
+            found = said(&path, skip)
                 .lines()
                 .filter(|line| line.contains("\"listening\""))
                 .find_map(|line| line.split("\"address\":\"").nth(1)?.split('"').next().map(str::to_owned));
@@ -293,6 +296,12 @@ impl Drop for Process {
             let _ = child.wait();
         }
     }
+}
+
+/// What stands in a process's words behind those of the ones before it.
+fn said(words: &Path, before: usize) -> String {
+    let all = std::fs::read(words).unwrap();
+    String::from_utf8_lossy(all.get(before..).unwrap_or_default()).into_owned()
 }
 
 /// One HTTP request: the status and the body; none when nobody answers.

@@ -108,9 +108,11 @@ fn a_copy_that_was_restored_or_promoted_and_a_stranger_halt_before_anything_is_s
         assert_eq!(town.stage.log_and_topic_agree(dataset), sent, "nothing was sent");
     }
 
+    // A machine that comes up starts both at once: the connector waits for its server.
     cluster.stand_on(&own);
-    cluster.begin();
     let mut connector = town.stage.scene.connector();
+    connector.until_it_says("CAP001");
+    cluster.begin();
     connector.healthy();
     write(&mut town.database.application(), 116..120, 1);
     town.reckon(connector, auditor, changes(100..120));

@@ -104,7 +104,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Everything from the first file that is read to the end of the flow.
 fn work(settings: &Settings, folder: &Folder, take_over: bool, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Ready { connector, claim, log, listener } = ready(settings, folder, take_over)?;
+    let Ready { connector, claim, log, listener } = ready(settings, folder, take_over, &shutdown)?;
     let (origin, entries) = (&connector.origin, log.size());
     tracing::info!(%origin, entries, "the connector starts");
     let ended = bridge_pipeline::run(connector, claim, log, listener, shutdown);
@@ -173,14 +173,19 @@ struct Ready {
     listener: std::net::TcpListener,
 }
 
-fn ready(settings: &Settings, folder: &Folder, take_over: bool) -> anyhow::Result<Ready> {
+fn ready(
+    settings: &Settings,
+    folder: &Folder,
+    take_over: bool,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Ready> {
     let signing = prepare::signing_key(settings, folder)?;
     let log_signer = prepare::log_signer(settings, folder)?;
     let trust = prepare::trust(settings, folder, &signing, &log_signer)?;
     let promises = prepare::promises(settings, folder)?;
     let tables = tables(&promises);
     let database = Database::of(settings, folder)?;
-    folder.of_key(database.key(), database.look(&tables))?;
+    folder.of_key(database.key(), database.look_once_there(&tables, shutdown))?;
     let holder = Holder::here(WallClock.now());
     let faults = Faults::of_environment()?;
     let log =

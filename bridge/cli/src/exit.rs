@@ -52,6 +52,11 @@ impl Refusal {
         self.exit
     }
 
+    /// Whether it is the refusal of this code's page.
+    pub(crate) fn has_code(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
     /// What to do about it, when the message does not say so already.
     pub(crate) fn remedy(mut self, remedy: impl fmt::Display) -> Refusal {
         self.remedy = Some(remedy.to_string());

@@ -231,6 +231,11 @@ impl Metrics {
     /// A life ended, and why.
     pub(crate) fn restarted(&self, why: &str) {
         self.restarts.inc();
+        self.waiting(why);
+    }
+
+    /// A life cannot begin yet, and why.
+    pub(crate) fn waiting(&self, why: &str) {
         *self.broke.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
     }
 

@@ -33,8 +33,9 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Claims the source. Called once; a life that ends in a delivery error goes back to the source's kept place.
-pub type Claim = Box<dyn FnOnce() -> Result<Box<dyn Source>, SourceError> + Send>;
+/// Claims the source. Called until it succeeds, as long as the source is only busy or away; a life that ends in a delivery
+/// error goes back to the source's kept place.
+pub type Claim = Box<dyn FnMut() -> Result<Box<dyn Source>, SourceError> + Send>;
 
 /// A contract with the exact files that it was read from.
 #[derive(Debug)]
@@ -125,10 +126,7 @@ fn live(
     metrics: &Metrics,
     shutdown: &Shutdown,
 ) -> Result<(), ConnectorError> {
-    if shutdown.is_asked() {
-        return Ok(());
-    }
-    let mut source = claim()?;
+    let Some(mut source) = claimed(claim, metrics, shutdown)? else { return Ok(()) };
     let mut wait = BACKOFF.0;
     let mut checked = false;
     let mut refused = 0;
@@ -179,6 +177,28 @@ fn live(
             }
         }
     }
+}
+
+/// The source, once it is there and free; `None` after a stop.
+fn claimed(
+    mut claim: Claim,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> Result<Option<Box<dyn Source>>, ConnectorError> {
+    let mut wait = BACKOFF.0;
+    while !shutdown.is_asked() {
+        match claim() {
+            Ok(source) => return Ok(Some(source)),
+            Err(error) if error.disposition() != Disposition::Retry => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, wait_ms = wait.as_millis(), "the source cannot be claimed yet");
+                metrics.waiting(&error.to_string());
+                shutdown.wait(wait);
+                wait = wait.saturating_mul(2).min(BACKOFF.1);
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// From a start to the end of what it started.

@@ -8,17 +8,20 @@ use crate::key_store::PassphraseFrom;
 use crate::output;
 use crate::outside;
 use bridge_ledger::Holder;
-use bridge_pipeline::Claim;
+use bridge_pipeline::{Claim, Shutdown};
 use connectors_postgres::{PostgresSource, Server, SslMode, Tls};
 use connectors_source::{Claimant, Finding, Severity, Source, Table};
 use connectors_sqlite::SqliteSource;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// PostgreSQL's own port.
 const POSTGRES_PORT: u16 = 5432;
 /// The publication and the slot, when the configuration names none.
 const POSTGRES_NAME: &str = "govbridge";
+/// How long to wait before a database that is away is looked at again, at first and at most.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// A database as the configuration names it.
 #[derive(Debug)]
@@ -119,6 +122,27 @@ impl Database {
         Err(Refusal::usage(what).code("CAP005").into())
     }
 
+    /// [`Database::look`], once the database is there and free; a stop ends the waiting, and is what comes next.
+    pub(super) fn look_once_there(&self, tables: &[Table], shutdown: &Shutdown) -> anyhow::Result<()> {
+        let mut wait = LOOK_AGAIN.0;
+        loop {
+            let found = self.look(tables);
+            let away = |error: &anyhow::Error| {
+                error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.has_code("CAP001"))
+            };
+            match found {
+                Err(error) if away(&error) && !shutdown.is_asked() => {
+                    tracing::warn!(%error, wait_ms = wait.as_millis(), "the source cannot be looked at yet");
+                    if shutdown.wait(wait) {
+                        return Ok(());
+                    }
+                    wait = wait.saturating_mul(2).min(LOOK_AGAIN.1);
+                }
+                found => return found,
+            }
+        }
+    }
+
     fn findings(&self, tables: &[Table]) -> anyhow::Result<Vec<Finding>> {
         let found = match self {
             Database::Sqlite(file) => {
@@ -136,14 +160,14 @@ impl Database {
         let Holder { pid, host, since } = holder;
         let who = Claimant { pid, host, since };
         Box::new(move || {
-            Ok(match self {
+            Ok(match &self {
                 Database::Sqlite(file) => {
                     let take = if take_over { SqliteSource::take_over } else { SqliteSource::claim };
-                    Box::new(take(&file, &tables, &who)?) as Box<dyn Source>
+                    Box::new(take(file, &tables, &who)?) as Box<dyn Source>
                 }
                 Database::Postgres(server) => {
                     let take = if take_over { PostgresSource::take_over } else { PostgresSource::claim };
-                    Box::new(take(&server, &tables, &who)?)
+                    Box::new(take(server, &tables, &who)?)
                 }
             })
         })
