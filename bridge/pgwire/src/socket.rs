@@ -1,7 +1,8 @@
 //! A connection's bytes: read in big gulps, framed without a copy.
 //!
 //! Most of what a row costs the server is one `send` and one wake-up of its reader. While much comes, the kernel wakes us
-//! for 256 KiB at once (`SO_RCVLOWAT`) or after two milliseconds; otherwise for the first byte.
+//! for 256 KiB at once (`SO_RCVLOWAT`) or after two milliseconds; otherwise for the first byte, unless whoever asks would
+//! do nothing with it for the next moment.
 
 use crate::low_water;
 use crate::server::Server;
@@ -246,6 +247,17 @@ impl Socket {
         self.inbox.get(range.clone()).unwrap_or_default()
     }
 
+    /// Reads what comes in the next moment, two milliseconds at most; says whether anything came. A reader for whom a byte
+    /// more makes no difference before then is woken once for all of it, and not for each message.
+    pub fn gather(&mut self, moment: Duration) -> Result<bool, Fault> {
+        self.make_room()?;
+        self.wake_at(GULP_BYTES);
+        self.stream.wait(PollFlags::IN, moment.min(GATHER))?;
+        let read = self.read()?;
+        self.keep_pace(read);
+        Ok(read > 0)
+    }
+
     /// Reads what there is, waiting at most `wait` for the first of it; says whether anything came.
     pub fn fill(&mut self, wait: Duration) -> Result<bool, Fault> {
         self.make_room()?;
@@ -264,12 +276,16 @@ impl Socket {
             self.stream.wait(PollFlags::IN, wait)?;
             read = self.read()?;
         }
+        self.keep_pace(read);
+        Ok(read > 0)
+    }
+
+    fn keep_pace(&mut self, read: usize) {
         self.pace.0 += read;
         if self.pace.1.elapsed() >= GATHER {
             self.busy = self.pace.0 >= GATHERED_BYTES;
             self.pace = (0, Instant::now());
         }
-        Ok(read > 0)
     }
 
     fn wake_at(&mut self, bytes: usize) {

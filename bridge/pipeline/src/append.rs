@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long the thread sleeps at most when nobody wakes it. Beacons and marks are due by the wall clock, which may be set.
 const REST_MAX: Duration = Duration::from_millis(500);
+/// Batches are gathered for so long and share an fsync: who waits for the log waits for the next checkpoint over it.
+const GATHER: Duration = Duration::from_millis(10);
 /// What the source may forget is written to the disk at most this often.
 const KEEP_EVERY: Duration = Duration::from_millis(200);
 
@@ -37,6 +39,8 @@ pub(crate) struct Appending<'a> {
     due: Option<At>,
     /// When the log had it last.
     kept: Option<Instant>,
+    /// When batches were last gathered.
+    appended: Instant,
 }
 
 impl<'a> Appending<'a> {
@@ -53,7 +57,7 @@ impl<'a> Appending<'a> {
                 lamp
             })
             .collect();
-        Appending { life, lamps, newest, marked: life.now(), due: None, kept: None }
+        Appending { life, lamps, newest, marked: life.now(), due: None, kept: None, appended: Instant::now() }
     }
 
     /// A beacon is the first frame of every stream after its adoption.
@@ -66,6 +70,10 @@ impl<'a> Appending<'a> {
     pub(crate) fn run(&mut self) -> Result<(), End> {
         loop {
             self.life.sleep_until_woken(self.rest());
+            if !self.life.is_stopping() {
+                std::thread::sleep(GATHER.saturating_sub(self.appended.elapsed()));
+            }
+            self.appended = Instant::now();
             self.life.go_on()?;
             self.append()?;
             self.keep_acknowledged(KEEP_EVERY)?;

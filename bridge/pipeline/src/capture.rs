@@ -115,7 +115,9 @@ pub(crate) struct Outlet {
 }
 
 /// How long rows that have waited long enough wait more, before it is looked again whether Kafka has answered.
-const CROWDED: Duration = Duration::from_millis(2);
+const CROWDED: Duration = Duration::from_millis(1);
+/// Rows that have waited so many times as long as they had to no longer wait for Kafka's answer to the batch before.
+const AGES_MAX: u32 = 5;
 
 /// Turns source transactions into batches.
 #[derive(Debug)]
@@ -197,10 +199,13 @@ impl Assembler {
         self.oldest.is_some_and(|since| since.elapsed() >= self.limits.age()) && self.has_room()
     }
 
-    /// Whether a few rows are worth a batch of their own now. While Kafka owes many answers they would only wait behind
-    /// others, and cost a signature and a log entry each.
+    /// Whether a few rows are worth a batch of their own now. While Kafka owes an answer they would mostly wait behind the
+    /// batch before, and cost a signature, a request and a log entry; where the answer is far away, several are under way.
     fn has_room(&self) -> bool {
-        self.outlet.under_way.load(Ordering::Relaxed) < self.lanes.len().saturating_mul(2).saturating_add(3)
+        let under_way = self.outlet.under_way.load(Ordering::Relaxed);
+        let waited = self.oldest.map_or(Duration::ZERO, |since| since.elapsed());
+        let long = waited >= self.limits.age().saturating_mul(AGES_MAX);
+        under_way == 0 || (long && under_way < self.lanes.len().saturating_mul(2).saturating_add(3))
     }
 
     fn fail(&mut self, error: impl Into<CaptureError>) -> Stop {
@@ -507,20 +512,34 @@ mod tests {
     }
 
     #[test]
-    fn while_kafka_owes_answers_transactions_wait_for_each_other_and_none_is_left_behind() {
+    fn while_kafka_owes_an_answer_transactions_wait_for_each_other_and_none_is_left_behind() {
         let (mut assembler, sent) = assembler();
-        (1..=5).for_each(|commit| transact(&mut assembler, commit));
-        assert_eq!(batches(&sent), [1; 5], "each is due at once");
-        (6..=8).for_each(|commit| transact(&mut assembler, commit));
+        transact(&mut assembler, 1);
+        assert_eq!(batches(&sent), [1], "the first is due at once");
+        assembler.limits.age_ms = 1000;
+        (2..=8).for_each(|commit| transact(&mut assembler, commit));
+        assembler.oldest = Instant::now().checked_sub(Duration::from_millis(1500));
         assembler.close_due().unwrap();
         assembler.idle(At::end_of(8)).unwrap();
-        assert_eq!(batches(&sent).len(), 0, "Kafka owes five answers");
+        assert_eq!(batches(&sent).len(), 0, "Kafka owes an answer");
         assert_eq!(assembler.patience(WAIT), CROWDED);
         assembler.outlet.under_way.fetch_sub(1, Ordering::Relaxed);
         assert_eq!(assembler.patience(WAIT), Duration::ZERO);
         assembler.close_due().unwrap();
-        assert_eq!(batches(&sent), [3]);
+        assert_eq!(batches(&sent), [7]);
         assert_eq!(assembler.patience(WAIT), WAIT, "nothing waits");
+    }
+
+    #[test]
+    fn where_kafka_is_far_away_five_batches_are_under_way_and_no_more() {
+        let (mut assembler, sent) = assembler();
+        assembler.limits.age_ms = 1000;
+        for commit in 1..=8 {
+            transact(&mut assembler, commit);
+            assembler.oldest = Instant::now().checked_sub(Duration::from_millis(5500));
+            assembler.close_due().unwrap();
+        }
+        assert_eq!(batches(&sent), [1; 5]);
     }
 
     #[test]

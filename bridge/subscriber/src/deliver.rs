@@ -396,7 +396,7 @@ impl Flow {
             self.unsynced = None;
             return Ok(());
         };
-        if self.sink.buffered() > 0 {
+        if self.sink.unsynced() > 0 {
             self.sink.write()?;
             self.probe.reach(Point::BeforeFsync)?;
             self.sink.sync()?;

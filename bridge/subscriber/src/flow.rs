@@ -47,8 +47,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a search in a log's tiles may hold up the delivery, each second.
 const SEARCH: Duration = Duration::from_millis(100);
 
-/// When nothing more came for so long, the rows of a file are synced: a group is for when much comes.
-const GROUP_QUIET: Duration = Duration::from_millis(1);
 
 /// How often a progress is written when only offsets moved.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -143,8 +141,6 @@ pub(crate) struct Flow {
     pub(crate) findings: Vec<Found>,
     /// When the oldest row that is not synced was written.
     pub(crate) unsynced: Option<Instant>,
-    /// How long the last group took to sync and store.
-    took: Duration,
     pub(crate) stored: Instant,
     pub(crate) moved: bool,
     pub(crate) told_stale: Vec<Option<Stale>>,
@@ -214,7 +210,6 @@ impl Flow {
             carried: BTreeMap::new(),
             findings: Vec::new(),
             unsynced: None,
-            took: Duration::ZERO,
             stored: now,
             moved: false,
             told_stale: Vec::new(),
@@ -255,8 +250,6 @@ impl Flow {
             // Rows wait to be synced with others: not longer than their group may take.
             Some(since) => {
                 let left = self.group_wait().saturating_sub(since.elapsed());
-                // Where a sync costs the same for few rows as for many, more are waited for; a file takes what there is.
-                let left = if self.sink.pace().is_zero() { left.min(GROUP_QUIET) } else { left };
                 timeout.min(left).max(Duration::from_millis(1))
             }
             None => timeout,
@@ -359,9 +352,11 @@ impl Flow {
     /// After each record, and when there was none: memory, groups, progress, freshness.
     fn settle(&mut self, busy: bool) -> Result<(), Trouble> {
         self.bound_memory()?;
-        let full = self.sink.buffered() >= self.settings.limits.group_bytes_max;
+        self.sink.show()?;
+        let full = self.sink.unsynced() >= self.settings.limits.group_bytes_max;
         let due = self.unsynced.is_some_and(|since| since.elapsed() >= self.group_wait());
-        let idle = !busy && self.unsynced.is_some();
+        // Nobody sees a database's rows before; a file's stand there already.
+        let idle = !busy && self.unsynced.is_some() && self.sink.holds_progress();
         let offsets = self.moved && self.stored.elapsed() >= PROGRESS_EVERY;
         if full || due || idle || offsets {
             self.commit()?;
@@ -447,15 +442,10 @@ impl Flow {
         Ok(())
     }
 
-    /// How long rows gather while many come. A database's transaction has its price, and more of them are waited for when it
-    /// is high; a file's syncs take a fifth of the time at most, and a row waits no longer than that needs.
+    /// How long rows gather for one sync, or one transaction: a database's has its price, and more are waited for when it
+    /// is high.
     fn group_wait(&self) -> Duration {
-        let set = Duration::from_millis(u64::from(self.settings.limits.group_ms));
-        if self.sink.holds_progress() {
-            set.max(self.sink.pace())
-        } else {
-            set.min(self.took.saturating_mul(4))
-        }
+        Duration::from_millis(u64::from(self.settings.limits.group_ms)).max(self.sink.pace())
     }
 
     /// Lets bodies go where too many bytes wait for their level, and stops reading ahead of a source's slowest stream.

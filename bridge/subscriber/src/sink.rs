@@ -229,6 +229,26 @@ impl Sink {
         }
     }
 
+    /// Whoever reads the file has the rows at once; they are synced with those that follow. A database shows nothing before
+    /// its transaction ends.
+    pub(crate) fn show(&mut self) -> Result<(), DeliverError> {
+        match self {
+            Sink::Lines(lines) => lines.write(),
+            Sink::Postgres(_) | Sink::Nowhere => Ok(()),
+        }
+    }
+
+    /// Bytes that are not on the disk, or not with the database, yet.
+    pub(crate) fn unsynced(&self) -> usize {
+        match self {
+            Sink::Lines(lines) => {
+                let written = usize::try_from(lines.bytes.saturating_sub(lines.synced)).unwrap_or(usize::MAX);
+                written.saturating_add(lines.buffer.len())
+            }
+            Sink::Postgres(_) | Sink::Nowhere => self.buffered(),
+        }
+    }
+
     /// Hands the buffered rows to the system, or to the database's open transaction.
     pub(crate) fn write(&mut self) -> Result<(), DeliverError> {
         match self {

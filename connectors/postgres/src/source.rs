@@ -22,6 +22,8 @@ const OWN_ANSWER: Duration = Duration::from_secs(5);
 const WORD: Duration = Duration::from_secs(60);
 /// As many equal words in a row say that a server has decoded all it can, even where its log ends inside a record.
 const EQUAL_WORDS: u32 = 4;
+/// A wait that is so short is for what gathers meanwhile, not for the first of it.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// A database under this process's claim.
 pub struct PostgresSource {
@@ -245,7 +247,10 @@ impl PostgresSource {
             let Some(streaming) = self.streaming.as_mut() else {
                 return Err(Fault::Protocol("no stream").into());
             };
-            if end.is_none() && streaming.session.socket.fill(left)? {
+            // Whoever waits for so short a time has rows already, and does nothing with more of them before.
+            let socket = &mut streaming.session.socket;
+            let soon = !wait.is_zero() && wait <= MOMENT;
+            if end.is_none() && if soon { socket.gather(left) } else { socket.fill(left) }? {
                 self.heard = (Instant::now(), None);
                 continue;
             }

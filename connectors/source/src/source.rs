@@ -73,7 +73,8 @@ pub trait Source: Send {
     /// before the returned place is in the snapshot already, and the caller skips it by its place.
     fn snapshot(&mut self, tables: &[usize], out: &mut dyn SnapshotRows) -> Result<Option<At>, SourceError>;
 
-    /// Gives the next transactions in commit order, waiting for the first at most `wait`.
+    /// Gives the next transactions in commit order, waiting for the first at most `wait`; a source may gather for all of a
+    /// wait of two milliseconds or less.
     ///
     /// One call gives a bounded number of rows, so that the caller comes back to acknowledge; a transaction larger
     /// than that goes on in the next call, without a second `begin`. A transaction is never held in memory whole.
