@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// How long the thread sleeps at most when nobody wakes it. Beacons and marks are due by the wall clock, which may be set.
 const REST_MAX: Duration = Duration::from_millis(500);
 /// Batches are gathered for so long and share an fsync: who waits for the log waits for the next checkpoint over it.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 /// What the source may forget is written to the disk at most this often.
 const KEEP_EVERY: Duration = Duration::from_millis(200);
 

@@ -396,6 +396,7 @@ impl Flow {
             self.unsynced = None;
             return Ok(());
         };
+        let begun = Instant::now();
         if self.sink.unsynced() > 0 {
             self.sink.write()?;
             self.probe.reach(Point::BeforeFsync)?;
@@ -414,6 +415,7 @@ impl Flow {
         self.unsynced = None;
         self.moved = false;
         self.stored = Instant::now();
+        self.took = self.stored.duration_since(begun);
         Ok(())
     }
 

@@ -47,6 +47,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a search in a log's tiles may hold up the delivery, each second.
 const SEARCH: Duration = Duration::from_millis(100);
 
+/// Syncs of a file and its progress take one part in so many of the time at most, unless rows would be readable for longer
+/// than this before they are synced.
+const SYNCS_PART: u32 = 30;
+const GROUP_MAX: Duration = Duration::from_millis(200);
 
 /// How often a progress is written when only offsets moved.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -142,6 +146,8 @@ pub(crate) struct Flow {
     /// When the oldest row that is not synced was written.
     pub(crate) unsynced: Option<Instant>,
     pub(crate) stored: Instant,
+    /// How long the last sync took, with its progress.
+    pub(crate) took: Duration,
     pub(crate) moved: bool,
     pub(crate) told_stale: Vec<Option<Stale>>,
     pub(crate) begun: Instant,
@@ -211,6 +217,7 @@ impl Flow {
             findings: Vec::new(),
             unsynced: None,
             stored: now,
+            took: Duration::ZERO,
             moved: false,
             told_stale: Vec::new(),
             begun: now,
@@ -442,10 +449,15 @@ impl Flow {
         Ok(())
     }
 
-    /// How long rows gather for one sync, or one transaction: a database's has its price, and more are waited for when it
-    /// is high.
+    /// How long rows gather for one sync, or one transaction. What either costs is paid by everybody who writes to the disk:
+    /// where it costs much, more are waited for.
     fn group_wait(&self) -> Duration {
-        Duration::from_millis(u64::from(self.settings.limits.group_ms)).max(self.sink.pace())
+        let pace = if self.sink.holds_progress() {
+            self.sink.pace()
+        } else {
+            self.took.saturating_mul(SYNCS_PART).min(GROUP_MAX)
+        };
+        Duration::from_millis(u64::from(self.settings.limits.group_ms)).max(pace)
     }
 
     /// Lets bodies go where too many bytes wait for their level, and stops reading ahead of a source's slowest stream.
