@@ -420,7 +420,8 @@ fn fit_columns(
         };
         let (Some(title), Some(class)) = (&column.title, column.class) else { continue };
         let (name, title) = (field.name.clone(), title.clone());
-        let column = Column { name, title, class, kind: field.kind, nullable: field.nullable };
+        let (kind, nullable, source_type) = (field.kind, field.nullable, column.source_type.clone());
+        let column = Column { name, title, class, kind, nullable, source_type };
         if is_key { keys.push(column) } else { columns.push(column) }
     }
     for column in declaration.columns.iter().filter(|column| names_section(column, section)) {

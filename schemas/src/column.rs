@@ -133,6 +133,8 @@ pub struct Column {
     pub kind: ColumnType,
     /// Whether it may be NULL; a key column never is.
     pub nullable: bool,
+    /// What the source calls the column's type, where the contract says it: what text a text is.
+    pub source_type: Option<String>,
 }
 
 /// Longest column name, in bytes.

@@ -283,8 +283,17 @@ impl Contract {
 
     /// The columns that a connector asks the source for: the key, then each section's, in contract order.
     pub fn source_columns(&self) -> Vec<&str> {
+        self.shared_columns().map(|column| column.name.as_str()).collect()
+    }
+
+    /// What the source calls the types of [`Contract::source_columns`], where the contract says it.
+    pub fn source_types(&self) -> Vec<Option<String>> {
+        self.shared_columns().map(|column| column.source_type.clone()).collect()
+    }
+
+    fn shared_columns(&self) -> impl Iterator<Item = &Column> {
         let own = self.sections.iter().flat_map(|section| &section.columns);
-        self.keys.iter().chain(own).map(|column| column.name.as_str()).collect()
+        self.keys.iter().chain(own)
     }
 
     /// The table's columns that no one is shown.

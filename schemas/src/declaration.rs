@@ -12,8 +12,8 @@ use toml::de::DeTable;
 /// The one format that this build reads.
 const FORMAT: u64 = 1;
 
-/// Longest name of a source table, in bytes.
-const TABLE_BYTES_MAX: usize = 128;
+/// Longest name of a source table, or of a column's type there, in bytes.
+const SOURCE_NAME_BYTES_MAX: usize = 128;
 
 pub(crate) struct Declaration<'t> {
     pub(crate) department: Option<Placed<Department>>,
@@ -57,6 +57,7 @@ pub(crate) struct ColumnDeclaration<'t> {
     pub(crate) class: Option<Class>,
     pub(crate) section: Option<Placed<&'t str>>,
     pub(crate) shared: bool,
+    pub(crate) source_type: Option<String>,
 }
 
 pub(crate) struct GrantDeclaration {
@@ -175,14 +176,24 @@ fn suite(page: &mut Page<'_>, root: &mut Fields<'_>) -> Option<Suite> {
 
 fn table(page: &mut Page<'_>, source: &mut Fields<'_>) -> Option<String> {
     let text = source.text(page, "table", "\"insured_persons\"")?;
-    if text.value.is_empty() || text.value.len() > TABLE_BYTES_MAX || text.value.chars().any(char::is_control)
-    {
-        let what = format!("{} is no table's name", shown(text.value));
-        let remedy = format!("write the source's name of the table, 1 to {TABLE_BYTES_MAX} bytes");
-        page.report(Code::Value, text.at, source.path("table"), what, remedy);
-        return None;
+    source_name(page, source, "table", text)
+}
+
+/// What the source calls something, as it calls it.
+fn source_name(
+    page: &mut Page<'_>,
+    fields: &Fields<'_>,
+    key: &'static str,
+    text: Placed<&str>,
+) -> Option<String> {
+    let fits = (1..=SOURCE_NAME_BYTES_MAX).contains(&text.value.len());
+    if fits && !text.value.chars().any(char::is_control) {
+        return Some(text.value.to_owned());
     }
-    Some(text.value.to_owned())
+    let what = format!("{} is no name that a source could have", shown(text.value));
+    let remedy = format!("write the source's own name, 1 to {SOURCE_NAME_BYTES_MAX} bytes");
+    page.report(Code::Value, text.at, fields.path(key), what, remedy);
+    None
 }
 
 fn read_section<'t>(page: &mut Page<'_>, mut section: Fields<'t>) -> SectionDeclaration<'t> {
@@ -234,6 +245,7 @@ fn read_column<'t>(page: &mut Page<'_>, mut column: Fields<'t>) -> ColumnDeclara
         }
         class
     });
+    let source_type = column.optional_text(page, "source_type");
     let declaration = ColumnDeclaration {
         path: column.path(""),
         at: column.at(),
@@ -242,6 +254,7 @@ fn read_column<'t>(page: &mut Page<'_>, mut column: Fields<'t>) -> ColumnDeclara
         class,
         section: column.optional_text(page, "section"),
         shared: column.optional_truth(page, "shared").is_none_or(|shared| shared.value),
+        source_type: source_type.and_then(|text| source_name(page, &column, "source_type", text)),
     };
     column.finish(page);
     declaration

@@ -240,6 +240,7 @@ fn tables(promises: &[Promise]) -> Vec<Table> {
         name: promise.contract.table().to_owned(),
         columns: promise.contract.source_columns().iter().map(ToString::to_string).collect(),
         key: promise.contract.key_columns().iter().map(|column| column.name.clone()).collect(),
+        types: promise.contract.source_types(),
     };
     promises.iter().map(table).collect()
 }

@@ -452,12 +452,14 @@ impl Flow {
     /// How long rows gather for one sync, or one transaction. What either costs is paid by everybody who writes to the disk:
     /// where it costs much, more are waited for.
     fn group_wait(&self) -> Duration {
-        let pace = if self.sink.holds_progress() {
-            self.sink.pace()
+        let set = Duration::from_millis(u64::from(self.settings.limits.group_ms));
+        if self.sink.holds_progress() {
+            set.max(self.sink.pace())
+        } else if set.is_zero() {
+            set
         } else {
-            self.took.saturating_mul(SYNCS_PART).min(GROUP_MAX)
-        };
-        Duration::from_millis(u64::from(self.settings.limits.group_ms)).max(pace)
+            set.max(self.took.saturating_mul(SYNCS_PART).min(GROUP_MAX))
+        }
     }
 
     /// Lets bodies go where too many bytes wait for their level, and stops reading ahead of a source's slowest stream.

@@ -171,7 +171,7 @@ pub struct Limits {
     /// Bytes of rows written before they are synced to disk. Default: 8 MiB.
     pub group_bytes_max: usize,
     /// Milliseconds after which rows are synced, or their transaction ends, together with those that came since. Default: 20;
-    /// more where that takes long. In a file they can be read before.
+    /// more where that takes long. In a file they can be read before. 0: after each record.
     pub group_ms: u32,
     /// Bytes that the opened sections of one batch may have together; a batch beyond it halts as OPE009. Default: 128 MiB: a
     /// row of 64 MiB, whose key columns stand in each section, fits.

@@ -333,7 +333,8 @@ mod tests {
 
     fn mapper(full: bool) -> Mapper {
         let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-        let table = Table { name: "t".to_owned(), columns: owned(&["note", "id"]), key: owned(&["id"]) };
+        let (name, columns, key) = ("t".to_owned(), owned(&["note", "id"]), owned(&["id"]));
+        let table = Table { name, columns, key, ..Table::default() };
         let column = |name: &str, kind, identity| (name.to_owned(), kind, identity);
         Mapper::new(
             3,

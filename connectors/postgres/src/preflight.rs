@@ -1,6 +1,6 @@
 //! What stands against capturing a database, said before anything begins.
 
-use crate::catalog::{self, Found};
+use crate::catalog::{self, Found, Listed};
 use crate::claim::{slot_state, unavailable};
 use crate::server::{Server, schema_and_name};
 use crate::shape::identity_word;
@@ -191,10 +191,41 @@ fn look_at_table(table: &Table, found: &Found, findings: &mut Findings) {
                 format!("column {column} is generated: the server's log has no values of it"),
                 "share what it is made from",
             ),
-            Some(_) => {}
+            Some(listed) => look_at_type(table, listed, findings),
         }
     }
     look_at_key(table, found, findings);
+}
+
+/// A text whose type is not understood is sent with its type's name, which stands in the contract.
+fn look_at_type(table: &Table, listed: &Listed, findings: &mut Findings) {
+    let (name, is) = (Some(table.name.as_str()), &listed.typed.name);
+    let (column, plain) = (&listed.name, without_modifier(is));
+    match table.source_type(column) {
+        Some(told) if told != is && told != plain => findings.refuse(
+            name,
+            format!("column {column} is of type {is}, and its source_type in the contract is {told}"),
+            &format!("write source_type = \"{plain}\" there"),
+        ),
+        None if !listed.typed.kind.has_binary() => findings.refuse(
+            name,
+            format!(
+                "column {column} is of type {is}, which is sent as its text: nothing would say what text it is"
+            ),
+            &format!("write source_type = \"{plain}\" in the column's part of the contract"),
+        ),
+        _ => {}
+    }
+}
+
+/// A type's name without its modifier, as in `time(3) with time zone`.
+fn without_modifier(name: &str) -> String {
+    match (name.find('('), name.find(')')) {
+        (Some(from), Some(to)) if !name.starts_with('"') => {
+            [name.get(..from), name.get(to + 1..)].into_iter().flatten().collect()
+        }
+        _ => name.to_owned(),
+    }
 }
 
 fn look_at_key(table: &Table, found: &Found, findings: &mut Findings) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// A table that contracts share, as the source is asked for it.
 ///
 /// A [`bridge_event::Change`] names it by its index in [`Source::tables`] and gives its cells in the order of `columns`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// The table's name at the source.
     pub name: String,
@@ -15,6 +15,16 @@ pub struct Table {
     pub columns: Vec<String>,
     /// The columns that identify a row; each is one of `columns`.
     pub key: Vec<String>,
+    /// What the contract says that the source calls each column's type, in the order of `columns`; none behind its end.
+    pub types: Vec<Option<String>>,
+}
+
+impl Table {
+    /// What the contract says that the source calls this column's type.
+    pub fn source_type(&self, column: &str) -> Option<&str> {
+        let at = self.columns.iter().position(|name| name == column)?;
+        self.types.get(at)?.as_deref()
+    }
 }
 
 /// What a poll did.

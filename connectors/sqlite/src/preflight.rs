@@ -110,6 +110,20 @@ impl TableCheck<'_> {
                     &format!("it has no column {name}"),
                     "correct the contract, or add the column; case counts",
                 ),
+                Some(column)
+                    if self
+                        .table
+                        .source_type(name)
+                        .is_some_and(|told| !told.eq_ignore_ascii_case(&column.declared)) =>
+                {
+                    self.refuse(
+                        &format!(
+                            "column {name} is declared {:?}, and not as its source_type in the contract says",
+                            column.declared
+                        ),
+                        "write there what the table's declaration says, or leave it out",
+                    );
+                }
                 Some(column) if loses_decimals(&column.declared) => self.found(
                     Severity::Warning,
                     format!(

@@ -48,7 +48,7 @@ REQUIRED: dict[str, dict[str, type]] = {
 OPTIONAL: dict[str, dict[str, type]] = {
     "": {"grant": list},
     "section": {"group": list},
-    "column": {"section": str, "shared": bool},
+    "column": {"section": str, "shared": bool, "source_type": str},
     "grant": {"end": object},
 }
 
@@ -218,6 +218,10 @@ class ContractReader:
         self._rule(toml["partitions"] == 1, "partitions")
         self._rule(toml["suite"] == "international", "suite")
         self._rule(1 <= len(toml["source"]["table"].encode()) <= 128, "source.table")
+        for index, column in enumerate(toml["column"], 1):
+            named = column.get("source_type")
+            fits = named is None or 1 <= len(named.encode()) <= 128
+            self._rule(fits, f"column[{index}].source_type")
         self._rule(1 <= len(toml["source"]["key"]) <= 16, "source.key", "CON012")
         self._rule(1 <= toml["keys"]["renew_hours"] <= 8760, "keys.renew_hours")
         self._rule(1 <= toml["keys"]["renew_rows"] <= 10**12, "keys.renew_rows")

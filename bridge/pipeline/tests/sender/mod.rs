@@ -151,6 +151,7 @@ impl Scene {
                 name: contract.table().to_owned(),
                 columns: contract.source_columns().iter().map(ToString::to_string).collect(),
                 key: contract.key_columns().iter().map(|column| column.name.clone()).collect(),
+                types: contract.source_types(),
             }
         };
         self.datasets.iter().map(table).collect()

@@ -185,7 +185,10 @@ fn field(column: &Column) -> Result<Field, SinkError> {
 }
 
 fn words(column: &Column) -> String {
-    format!("{} ({})", column.title, column.class)
+    match &column.source_type {
+        Some(name) => format!("{} ({}; {name} at the source)", column.title, column.class),
+        None => format!("{} ({})", column.title, column.class),
+    }
 }
 
 /// The name of a dataset's table: `<department>__<dataset>`, `_` for `-`. One that PostgreSQL would cut ends in a digest.
@@ -335,7 +338,14 @@ mod tests {
     }
 
     fn column(name: &str, kind: ColumnType) -> Column {
-        Column { name: name.into(), title: "T".into(), class: Class::Core, kind, nullable: true }
+        Column {
+            name: name.into(),
+            title: "T".into(),
+            class: Class::Core,
+            kind,
+            nullable: true,
+            source_type: None,
+        }
     }
 
     fn layout(columns: &[(&str, &str)]) -> Layout {

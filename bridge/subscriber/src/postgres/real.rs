@@ -20,7 +20,14 @@ struct Bench {
 }
 
 fn column(name: &str, kind: ColumnType) -> Column {
-    Column { name: name.into(), title: name.into(), class: Class::General, kind, nullable: true }
+    Column {
+        name: name.into(),
+        title: name.into(),
+        class: Class::General,
+        kind,
+        nullable: true,
+        source_type: None,
+    }
 }
 
 impl Bench {

@@ -106,7 +106,7 @@ impl Drop for Register {
 
 pub(crate) fn table(name: &str, columns: &[&str], key: &[&str]) -> Table {
     let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-    Table { name: name.to_owned(), columns: owned(columns), key: owned(key) }
+    Table { name: name.to_owned(), columns: owned(columns), key: owned(key), ..Table::default() }
 }
 
 /// A change in short words: `insert 0 [1, 'a']`, `update 0 [1, 'a'] -> [1, 'b']`, `delete+ 0 [1]` with the next.

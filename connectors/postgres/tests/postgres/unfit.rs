@@ -4,7 +4,7 @@ use crate::bench::{Register, table};
 use crate::cluster::Cluster;
 use connectors_postgres::create;
 use connectors_source::conformance::{Recorder, Snapshot, read};
-use connectors_source::{Source, SourceError};
+use connectors_source::{Finding, Severity, Source, SourceError, Table};
 use std::time::{Duration, Instant};
 
 fn refused(register: &Register, words: &[&str]) {
@@ -45,6 +45,42 @@ fn a_server_that_does_not_decode_or_has_no_slot_or_walsender_free_is_refused_wit
     let mut snapshot = Snapshot::default();
     source.snapshot(&[0], &mut snapshot).unwrap();
     assert_eq!(snapshot.rows.len(), 2);
+}
+
+/// A text whose type nobody names could be anything.
+#[test]
+fn a_type_that_is_sent_as_text_stands_in_the_contract_with_its_name() {
+    let sql = "CREATE TABLE t (id int PRIMARY KEY, a inet, b bit(3), c varchar(10), d int, e time(3) with time zone)";
+    let asked = |types: [Option<&str>; 5]| {
+        let types = [None].into_iter().chain(types).map(|name| name.map(str::to_owned)).collect();
+        Table { types, ..table("t", &["id", "a", "b", "c", "d", "e"], &["id"]) }
+    };
+    let mut register = Register::bare(sql, vec![asked([None; 5])]);
+    let refusals = |register: &Register| -> Vec<Finding> {
+        let found = connectors_postgres::preflight(&register.server, &register.tables).unwrap();
+        found.into_iter().filter(|finding| finding.severity == Severity::Refused).collect()
+    };
+    let found = refusals(&register);
+    for (finding, name) in found.iter().zip(["inet", "bit", "time with time zone"]) {
+        assert!(finding.what.contains("which is sent as its text"), "{finding:?}");
+        assert!(finding.remedy.contains(&format!("source_type = \"{name}\" in")), "{finding:?}");
+    }
+    assert_eq!(found.len(), 3, "{found:?}");
+    refused(&register, &["column a is of type inet, which is sent as its text"]);
+    let names = [Some("inet"), Some("bit"), Some("text"), Some("bigint"), Some("time(3) with time zone")];
+    register.tables = vec![asked(names)];
+    let words: Vec<String> =
+        refusals(&register).into_iter().map(|f| format!("{}; {}", f.what, f.remedy)).collect();
+    assert_eq!(
+        words,
+        [
+            "column c is of type character varying(10), and its source_type in the contract is text; write source_type = \"character varying\" there",
+            "column d is of type integer, and its source_type in the contract is bigint; write source_type = \"integer\" there",
+        ]
+    );
+    register.tables = vec![asked([names[0], names[1], Some("character varying"), Some("integer"), names[4]])];
+    create(&register.server, "first", &register.tables).unwrap();
+    register.claim().unwrap();
 }
 
 /// Writes into the server's log, and lets it remove what no limit keeps, until the slot has the state.

@@ -77,11 +77,13 @@ pub fn tables() -> Vec<Table> {
             name: "person".to_owned(),
             columns: owned(&["id", "name", "photo", "weight"]),
             key: owned(&["id"]),
+            ..Table::default()
         },
         Table {
             name: "payment".to_owned(),
             columns: owned(&["person", "number", "note"]),
             key: owned(&["person", "number"]),
+            ..Table::default()
         },
     ]
 }

@@ -55,6 +55,15 @@ fn preflight_refuses_what_capture_could_not_be_right_with() {
     refused("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", t(&["id", "b"], &["id"]), "no column b");
     refused("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", t(&["id", "id"], &["id"]), "named twice");
     refused("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", t(&["id"], &[]), "no key");
+    let typed = |name: &str| {
+        vec![Table { types: vec![None, Some(name.to_owned())], ..table("t", &["id", "a"], &["id"]) }]
+    };
+    refused(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)",
+        typed("JSON"),
+        "column a is declared \"TEXT\"",
+    );
+    assert_eq!(found("CREATE TABLE t (id INTEGER PRIMARY KEY, a JSON)", typed("json")), []);
     refused("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", t(&[], &["id"]), "0 columns");
     refused(
         "CREATE TABLE t (id TEXT PRIMARY KEY, a); INSERT INTO t VALUES (NULL, 1)",

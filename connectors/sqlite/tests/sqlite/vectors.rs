@@ -36,6 +36,7 @@ fn vector(file: &Path) -> Vector {
         name: asked["name"].as_str().unwrap().to_owned(),
         columns: names(&asked["columns"]),
         key: names(&asked["key"]),
+        ..Table::default()
     });
     Vector {
         name: file.file_stem().unwrap().to_string_lossy().into_owned(),
