@@ -4,7 +4,7 @@ use crate::backlog::insert;
 use crate::compare::{Known, Rows, compare, row_of, spoiled};
 use crate::drain::Bench;
 use crate::interrupt;
-use crate::process::{PATIENCE, Process};
+use crate::process::{PATIENCE, Process, processor_ticks, stolen};
 use crate::province::{Line, Sink};
 use crate::report::{Cost, Latency};
 use crate::sql::Sql;
@@ -40,6 +40,7 @@ impl Bench<'_> {
         })?;
         let count = (seconds + WARM_SECONDS) * PER_SECOND;
         let over = AtomicBool::new(false);
+        let before = processor_ticks().context("/proc/stat")?;
         let (sent, came) = std::thread::scope(|scope| {
             let reader = scope.spawn(|| follow(&path, count, &over));
             let sent = self.send(line, count);
@@ -50,6 +51,7 @@ impl Bench<'_> {
         });
         let sent = sent?;
         let came = came.ok().context("the reader of the lines failed")??;
+        let stolen = stolen(before, processor_ticks().context("/proc/stat")?);
         let processes =
             vec![Cost::of("connector", connector.used()?), Cost::of("subscriber", subscriber.used()?)];
         if connector.has_ended()? || subscriber.has_ended()? {
@@ -59,6 +61,7 @@ impl Bench<'_> {
         subscriber.stop()?;
         witnesses.into_iter().try_for_each(Process::stop)?;
         let mut latency = figures(&sent, &came)?;
+        latency.stolen = stolen;
         latency.processes = processes;
         self.check(line, came).context("line latency")?;
         std::fs::remove_file(&path)?;
@@ -159,6 +162,7 @@ fn figures(sent: &HashMap<i64, Instant>, came: &Came) -> Result<Latency> {
         p50_ms: milliseconds(at(500)),
         p99_ms: milliseconds(at(990)),
         max_ms: milliseconds(times.last().copied()),
+        stolen: 0.0,
         processes: Vec::new(),
     })
 }

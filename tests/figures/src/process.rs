@@ -45,6 +45,21 @@ pub(crate) fn used(pid: u32) -> Option<Used> {
     Some(Used { cpu_seconds: f64::from(user.saturating_add(system)) / f64::from(ticks), peak_kib })
 }
 
+/// Time of all processors so far, in ticks: what a hypervisor took for others while something wanted to run, and all.
+pub(crate) fn processor_ticks() -> Option<(u64, u64)> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let fields = stat.lines().next()?.split_ascii_whitespace().skip(1);
+    // The guests' own time, behind the eighth, is part of the user's.
+    let ticks: Vec<u64> = fields.take(8).map_while(|ticks| ticks.parse().ok()).collect();
+    Some((*ticks.get(7)?, ticks.iter().sum()))
+}
+
+/// Which part of the processors' time was taken for others between two looks.
+pub(crate) fn stolen((stolen, all): (u64, u64), (stolen_then, all_then): (u64, u64)) -> f64 {
+    let part = |ticks: u64| u32::try_from(ticks).map_or(f64::NAN, f64::from);
+    part(stolen_then.saturating_sub(stolen)) / part(all_then.saturating_sub(all).max(1))
+}
+
 /// A process that ends with this.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -181,6 +196,12 @@ mod tests {
     #[test]
     fn this_process_uses_memory() {
         assert!(used(std::process::id()).is_some_and(|used| used.peak_kib > 100));
+    }
+
+    #[test]
+    fn time_taken_for_others_is_told_as_a_part_of_all() {
+        assert!((stolen((100, 1000), (125, 1100)) - 0.25).abs() < 1e-9);
+        assert!(processor_ticks().is_some_and(|(stolen, all)| stolen < all));
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
+    /// Which part of the processors' time the machine's host took for others meanwhile.
+    pub(crate) stolen: f64,
     pub(crate) processes: Vec<Cost>,
 }
 
@@ -238,10 +240,11 @@ impl Report {
             let _ = writeln!(text, "A/A, kafka measured twice: {noise:.3}");
         }
         if let Some(latency) = &self.latency {
-            let Latency { rows, sent_per_second, p50_ms, p99_ms, max_ms, .. } = latency;
+            let Latency { rows, sent_per_second, p50_ms, p99_ms, max_ms, stolen, .. } = latency;
+            let stolen = stolen * 100.0;
             let _ = writeln!(
                 text,
-                "latency of {rows} rows at {sent_per_second:.0} transactions a second: p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, max {max_ms:.2} ms"
+                "latency of {rows} rows at {sent_per_second:.0} transactions a second: p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, max {max_ms:.2} ms; the host took {stolen:.1} % of the processors meanwhile"
             );
         }
         text.push('\n');
