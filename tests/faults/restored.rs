@@ -4,8 +4,8 @@ use crate::application::Application;
 use crate::cluster::Cluster;
 use crate::large::{PEAK_KIB_MAX, sends};
 use crate::postgres::{Town, Writer, transaction};
-use crate::process::Process;
-use crate::reckoning::refused;
+use crate::process::{Process, metric};
+use crate::reckoning::{has_page, refused};
 
 /// Waits until the auditor has received changes beyond those that it has now.
 fn goes_on(town: &Town, connector: &mut Process) {
@@ -47,6 +47,28 @@ fn changes(numbers: std::ops::Range<u64>) -> [u64; 2] {
         let (_, more, others) = transaction(number * 10);
         [payments + more, taxpayers + others]
     })
+}
+
+/// P6: a transaction that stays open holds the slot back, and an operator is told before the server gives it up.
+#[test]
+fn a_slot_that_is_held_back_is_told_before_the_server_gives_it_up() {
+    let cluster = Cluster::start(&["max_slot_wal_keep_size=64MB"]);
+    let town = Town::on("retained", cluster.port());
+    let mut connector = town.connector_after_the_snapshots();
+    let address = connector.address();
+    let mut open = town.database.application();
+    open.run("BEGIN");
+    open.run(&transaction(1000).0);
+    town.database.application().run("SELECT pg_logical_emit_message(false, 'x', repeat('x', 40 << 20))");
+    connector.until_it_says("CAP024");
+    has_page("CAP024");
+    let retained = metric(&address, "govbridge_capture_retained_bytes");
+    let limit = metric(&address, "govbridge_capture_retained_limit_bytes");
+    assert!(retained > 40 << 20 && retained < limit, "{retained} of {limit}");
+    open.run("COMMIT");
+    let auditor = town.stage.scene.subscriber("audit");
+    let (_, payments, taxpayers) = transaction(1000);
+    town.reckon(connector, auditor, [payments, taxpayers]);
 }
 
 /// P13, P14, P15: a stream goes on only with the history that it has.

@@ -34,6 +34,7 @@ mod life;
 mod logged;
 mod metrics;
 mod outside;
+mod retained;
 mod run;
 mod seal;
 mod serve;

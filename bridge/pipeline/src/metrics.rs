@@ -3,6 +3,7 @@
 
 use bridge_event::{Sequence, StreamId, UnixMicros};
 use bridge_kafka::Standing;
+use connectors_source::Retained;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::{Mutex, PoisonError};
 
@@ -41,6 +42,29 @@ impl Producer {
     }
 }
 
+/// What the source keeps for this connector.
+#[derive(Debug)]
+struct Retention {
+    bytes: IntGauge,
+    limit: IntGauge,
+}
+
+impl Retention {
+    fn new(registry: &Registry) -> Result<Retention, prometheus::Error> {
+        let bytes = IntGauge::new(
+            "govbridge_capture_retained_bytes",
+            "Bytes of its log that the source keeps for this connector",
+        )?;
+        let limit = IntGauge::new(
+            "govbridge_capture_retained_limit_bytes",
+            "Beyond so many of these bytes the source gives the connector's place up; 0: never, or not known",
+        )?;
+        registry.register(Box::new(bytes.clone()))?;
+        registry.register(Box::new(limit.clone()))?;
+        Ok(Retention { bytes, limit })
+    }
+}
+
 /// A connector's metrics and its health.
 #[derive(Debug)]
 pub struct Metrics {
@@ -62,6 +86,7 @@ pub struct Metrics {
     quorum: IntGauge,
     witness_faults: IntCounterVec,
     acknowledged: IntGauge,
+    retention: Retention,
     log_size: IntGauge,
     outstanding: IntGaugeVec,
     producer: Producer,
@@ -127,10 +152,8 @@ impl Metrics {
             restarts: counter("govbridge_publish_restarts_total", "Lives that ended in a delivery error")?,
             checkpoints: counter("govbridge_append_checkpoints_total", "Checkpoints signed")?,
             cosignatures: value("govbridge_append_cosignatures", "Cosignatures on the newest checkpoint")?,
-            quorum: value(
-                "govbridge_append_quorum",
-                "1 while the newest checkpoint satisfies the trust file's policy",
-            )?,
+            quorum: value("govbridge_append_quorum", "1 while the newest checkpoint has its quorum")?,
+            retention: Retention::new(&registry)?,
             acknowledged: value(
                 "govbridge_acknowledge_commit",
                 "The commit up to which the source may forget",
@@ -204,6 +227,11 @@ impl Metrics {
                 pulse.uncovered_since = pulse.uncovered_since.map(|_| now);
             }
         }
+    }
+
+    pub(crate) fn retained(&self, Retained { bytes, limit }: Retained) {
+        self.retention.bytes.set(gauge(bytes));
+        self.retention.limit.set(gauge(limit.unwrap_or(0)));
     }
 
     pub(crate) fn captured(&self, rows: u64) {

@@ -9,6 +9,7 @@ use crate::keys::KeyRing;
 use crate::life::{Begin, End, Life, Plan, held};
 use crate::metrics::Metrics;
 use crate::outside::{Clock, Point, Probe, Random};
+use crate::retained;
 use crate::seal::{Courier, Sealing, ToSeal};
 use crate::serve;
 use crate::settings::{BatchLimits, Intervals, TopicSettings};
@@ -25,12 +26,13 @@ use bridge_ledger::Log;
 use bridge_suite::SigningKey;
 use bridge_tlog::NoteSigner;
 use bridge_trust::Trust;
-use connectors_source::{Disposition, Polled, Recognised, Source, SourceError};
+use connectors_source::{Disposition, Gauge, Polled, Recognised, Source, SourceError};
 use schemas::{Contract, ContractFiles, Encoder};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 /// Claims the source. Called until it succeeds, as long as the source is only busy or away; a life that ends in a delivery
@@ -387,8 +389,7 @@ fn run_life(
                 life.end(end);
             }
         });
-        scope.spawn(move || checkpoint::run(life));
-        scope.spawn(move || topics::watch(life));
+        beside(scope, life, source.gauge());
         let captured = capture(life, source, assembler, &generations, &outlet);
         if let Err(end) = captured {
             life.end(end);
@@ -404,6 +405,19 @@ fn run_life(
         life.end(source_end(error));
     }
     life.into_end()
+}
+
+/// The threads that carry no batch.
+fn beside<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    life: &'scope Life<'_>,
+    gauge: Option<Box<dyn Gauge + 'scope>>,
+) {
+    scope.spawn(move || checkpoint::run(life));
+    scope.spawn(move || topics::watch(life));
+    if let Some(gauge) = gauge {
+        scope.spawn(move || retained::watch(life, gauge));
+    }
 }
 
 /// The capturing thread: a snapshot for the streams that begin with one, then the source's transactions.

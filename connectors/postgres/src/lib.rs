@@ -12,6 +12,7 @@
 //!     slot (confirmed place) --- stream ---> poll: B, rows, C          (walsender; a thread answers while the path is blocked)
 //!     advisory lock, catalog  <--- SQL ----> claim, drift, the log's end            (ordinary session)
 //!     exported snapshot       <-- SELECT --- snapshot: rows as of one place         (a third one, for its time)
+//!     what the slot retains   <-- SELECT --- gauge                                  (a fourth one, from another thread)
 //! ```
 //!
 //! Invariants: the slot moves only over what was acknowledged, or over what holds nothing of ours; a transaction is told from
@@ -23,6 +24,7 @@ mod catalog;
 mod claim;
 mod create;
 mod decode;
+mod gauge;
 mod history;
 mod interval;
 mod preflight;

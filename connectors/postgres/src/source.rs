@@ -5,13 +5,16 @@ use crate::claim::{
     Streaming, Walsender, installed, is_held_by_another, lock, lsn, lsn_text, place, slot_state, unavailable,
     unlock,
 };
+use crate::gauge::SlotGauge;
 use crate::replication::{Broken, Finder, Flow, POLL_ROWS_MAX, Step, end_of};
 use crate::server::Server;
 use crate::shape::Installed;
 use bridge_event::{At, Incarnation, Token};
 use bridge_pgwire::Fault;
 use bridge_pgwire::Session;
-use connectors_source::{Capture, Claimant, Polled, Recognised, SnapshotRows, Source, SourceError, Table};
+use connectors_source::{
+    Capture, Claimant, Gauge, Polled, Recognised, SnapshotRows, Source, SourceError, Table,
+};
 use std::time::{Duration, Instant};
 
 /// How far the server's log may run on while nothing of it is ours, before this is said.
@@ -507,6 +510,10 @@ impl Source for PostgresSource {
     fn snapshot(&mut self, tables: &[usize], out: &mut dyn SnapshotRows) -> Result<Option<At>, SourceError> {
         self.check_claim()?;
         crate::snapshot::read(self, tables, out)
+    }
+
+    fn gauge(&self) -> Option<Box<dyn Gauge>> {
+        Some(Box::new(SlotGauge::new(self.server.clone())))
     }
 
     fn poll(&mut self, wait: Duration, out: &mut dyn Capture) -> Result<Polled, SourceError> {

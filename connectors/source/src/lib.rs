@@ -32,4 +32,4 @@ pub use capture::{Capture, SnapshotRows, Stop};
 pub use claimant::Claimant;
 pub use error::SourceError;
 pub use finding::{Finding, Severity};
-pub use source::{Polled, Recognised, Source, Table};
+pub use source::{Gauge, Polled, Recognised, Retained, Source, Table};

@@ -54,6 +54,21 @@ pub enum Recognised {
     Forgotten,
 }
 
+/// What a source keeps for its reader's sake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retained {
+    /// Bytes of the source's log.
+    pub bytes: u64,
+    /// Beyond so many the source forgets them, and the reader's place with them; none where it never does.
+    pub limit: Option<u64>,
+}
+
+/// Asks a source how much it keeps, independently of the [`Source`] that reads it.
+pub trait Gauge: Send {
+    /// What the source keeps now.
+    fn retained(&mut self) -> Result<Retained, SourceError>;
+}
+
 /// A department's database under a claim: one connector holds it at a time.
 ///
 /// The claim is taken by the engine's own constructor and ends when the value is dropped, also by `kill -9`. All
@@ -101,4 +116,9 @@ pub trait Source: Send {
     /// A place in the middle of a transaction keeps that transaction; a place before the kept one changes nothing; a
     /// place beyond what was delivered is refused.
     fn acknowledge(&mut self, through: At) -> Result<(), SourceError>;
+
+    /// What measures how much the source keeps for its reader's sake, from another thread; none where that is no matter.
+    fn gauge(&self) -> Option<Box<dyn Gauge>> {
+        None
+    }
 }

@@ -99,6 +99,24 @@ fn until_lost(register: &Register) {
     }
 }
 
+/// P6: an operator is told before the server gives a slot up.
+#[test]
+fn what_a_slot_holds_of_the_log_is_measured_against_the_servers_limit() {
+    let cluster = Cluster::start(&["max_slot_wal_keep_size=64MB"]);
+    let register = Register::on(cluster.port(), "CREATE TABLE t (id int PRIMARY KEY)", &["id"], &["id"]);
+    let mut gauge = register.claim().unwrap().gauge().unwrap();
+    let before = gauge.retained().unwrap();
+    let mib = |bytes: u64| bytes >> 20;
+    assert!(mib(before.bytes) < 16 && (64..=96).contains(&mib(before.limit.unwrap())), "{before:?}");
+    register.application().run("SELECT pg_logical_emit_message(false, 'x', repeat('x', 24 << 20))");
+    let after = gauge.retained().unwrap();
+    assert!(after.bytes >= before.bytes + (20 << 20), "{before:?} {after:?}");
+    assert!(mib(after.limit.unwrap().abs_diff(before.limit.unwrap())) <= 16, "{before:?} {after:?}");
+    // Where the server sets no limit there is none.
+    let register = Register::of("CREATE TABLE t (id int PRIMARY KEY)", &["id"], &["id"]);
+    assert_eq!(register.claim().unwrap().gauge().unwrap().retained().unwrap().limit, None);
+}
+
 /// P6: what was committed since is in no log.
 #[test]
 fn a_slot_that_the_server_invalidated_halts_while_it_streams_and_at_every_claim() {
