@@ -135,11 +135,13 @@ start_postgres() {
     rm -rf "$data" && mkdir -p "$data" && chmod 700 "$data" && own "$data"
     "${drop[@]}" "$home/bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$log" 2>&1 || fail_with "$log" "initdb failed"
   fi
+  # A folder that another user's run has left.
+  "${drop[@]}" test -O "$data" || own "$data"
   : > "$log"; own "$log"
   for ((port = PG_PORTS[0]; port < PG_PORTS[1]; port++)); do
     is_free "$port" || continue
     if "${drop[@]}" "$home/bin/pg_ctl" -D "$data" -w -t 60 -l "$log" start -o "-p $port -h 127.0.0.1 -k $run \
-      -c wal_level=logical -c max_replication_slots=200 -c max_wal_senders=200 -c max_connections=300 -c shared_buffers=256MB" >/dev/null 2>&1; then
+      -c wal_level=logical -c max_replication_slots=200 -c max_wal_senders=200 -c max_connections=300 -c shared_buffers=256MB" >> "$log" 2>&1; then
       break
     fi
     grep -q 'could not bind' "$log" || fail_with "$log" "PostgreSQL did not start"
