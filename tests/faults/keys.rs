@@ -14,7 +14,7 @@ fn edit(path: &std::path::Path, from: &str, to: &str) {
 #[test]
 fn a_process_that_cannot_keep_which_trust_file_it_saw_does_not_start_and_does_so_once_it_can() {
     let mut running = Running::after_the_snapshot(&[]);
-    running.auditor.take().unwrap().kill();
+    running.stop_auditor();
     let scene = &running.stage.scene;
     let start = |process: &str, fault: &str| match process {
         "connector" => running.connector_with(fault),
@@ -52,7 +52,7 @@ fn a_process_that_cannot_keep_which_trust_file_it_saw_does_not_start_and_does_so
 #[test]
 fn a_subscriber_without_its_key_or_with_a_wrong_one_opens_nothing_and_goes_on_with_the_right_one() {
     let mut running = Running::after_the_snapshot(&[]);
-    running.auditor.take().unwrap().kill();
+    running.stop_auditor();
     let mut connector = running.connector();
     connector.healthy();
     let scene = &running.stage.scene;
@@ -124,7 +124,7 @@ fn places(lines: &[String]) -> Vec<(u64, u64)> {
 #[test]
 fn a_trust_file_of_a_lower_version_is_refused_by_every_process() {
     let mut running = Running::after_the_snapshot(&[]);
-    running.auditor.take().unwrap().kill();
+    running.stop_auditor();
     let scene = &running.stage.scene;
     scene.run(&[
         "trust",

@@ -30,7 +30,7 @@ const POINTS: [&str; 11] = [
 /// Kills the auditor's subscriber at each point; every start goes on where the progress stands.
 fn killed_at_each_point(subscriber: &str) {
     let mut running = Running::received_with(subscriber, SMALL_BATCHES, SLOWLY);
-    running.auditor.take().unwrap().kill();
+    running.stop_auditor();
     let mut connector = running.connector();
     connector.healthy();
     for point in POINTS {
@@ -54,7 +54,7 @@ fn a_subscriber_in_mode_source_killed_between_any_two_stages_delivers_whole_tran
 #[test]
 fn rows_that_a_power_cut_took_from_the_sink_are_delivered_again() {
     let mut running = Running::after_the_snapshot(&[]);
-    running.auditor.take().unwrap().kill();
+    running.stop_auditor();
     let mut connector = running.connector();
     connector.healthy();
     let folder = running.stage.scene.folder().join("audit");
@@ -85,7 +85,7 @@ fn delivered_bytes(folder: &std::path::Path) -> u64 {
 #[test]
 fn a_sink_that_may_not_grow_ends_the_subscriber_by_name_and_it_goes_on_once_it_may() {
     let mut running = Running::after_the_snapshot(&[]);
-    running.auditor.take().unwrap().kill();
+    running.stop_auditor();
     let mut connector = running.connector();
     connector.healthy();
     let folder = running.stage.scene.folder().join("audit");
@@ -116,7 +116,7 @@ const WRITES: [(&str, u32); 4] = [("sink", 1), ("sink", 4), ("progress", 1), ("p
 /// Spoils the auditor's durable writes, one start after the other; each next start goes on.
 fn each_write(spoil: impl Fn(&Running, &str)) {
     let mut running = Running::received_with("", SMALL_BATCHES, SLOWLY);
-    running.auditor.take().unwrap().kill();
+    running.stop_auditor();
     let mut connector = running.connector();
     connector.healthy();
     for (act, at) in WRITES {

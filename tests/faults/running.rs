@@ -87,6 +87,11 @@ impl Running {
         assert!(fired, "{fault} did not fire:\n{said}");
     }
 
+    /// Ends the auditor, who has said how far it is: after a kill the last rows in its file may not be in its progress.
+    pub fn stop_auditor(&mut self) {
+        assert_eq!(self.auditor.take().unwrap().stop().0.code(), Some(0));
+    }
+
     /// Waits until the auditor has all changes that were written before this call.
     pub fn all_arrives(&mut self) {
         let changes = self.application.as_ref().unwrap().changes();

@@ -72,7 +72,7 @@ fn a_topic_that_is_cut_or_made_anew_under_both_halts_both_ends_by_name() {
     connector.healthy();
     running.all_arrives();
     // What a reader has not read is cut away: it says so and goes nowhere else.
-    running.auditor.take().unwrap().kill();
+    running.stop_auditor();
     running.application.as_ref().unwrap().goes_on(100);
     assert_eq!(connector.stop().0.code(), Some(0));
     broker.cut(TOPIC, -1);
@@ -136,7 +136,7 @@ fn compact(broker: &Broker, stage: &Stage, topic: &str) {
 fn a_topic_that_was_compacted_misses_what_no_reader_takes_for_whole() {
     let broker = Broker::start("");
     let mut running = scene(&broker);
-    running.auditor.take().unwrap().kill();
+    running.stop_auditor();
     // Each life leaves a fence under the same name; the newest one is all that compaction keeps.
     for _ in 0..3 {
         let mut connector = running.connector();
