@@ -2,8 +2,8 @@
 //!
 //! The house's rule is narrower than Avro's: columns may be added when they are nullable, and a column that is no key may
 //! get a wider type or become nullable, because a value that the old type cannot hold stands in the source's own log
-//! already. Everything else that a reader of the old contract relies on stays. Grants, titles, classes, the source's names of types, disclosure of
-//! grants' purposes and key renewal may change with any revision.
+//! already. Everything else that a reader of the old contract relies on stays. Grants, titles, classes, the source's
+//! names of types, disclosure of grants' purposes and key renewal may change with any revision.
 
 use crate::column::{Column, ColumnType};
 use crate::contract::{Contract, Section, schema_file};
