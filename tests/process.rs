@@ -183,8 +183,13 @@ impl Process {
 
     /// Waits until it says this.
     pub fn until_it_says(&mut self, words: &str) {
+        self.until_it_says_or(words, || false);
+    }
+
+    /// Waits until it says this, or something holds.
+    pub fn until_it_says_or(&mut self, words: &str, mut holds: impl FnMut() -> bool) {
         let (path, before) = (self.words.clone(), self.said_before);
-        self.until(words, || said(&path, before).contains(words));
+        self.until(words, || holds() || said(&path, before).contains(words));
     }
 
     /// Whether it has ended.

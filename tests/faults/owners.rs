@@ -108,10 +108,7 @@ fn successor(running: &Running) -> Result<Process, Process> {
         return Err(new);
     }
     let address = new.address();
-    while metric(&address, "govbridge_publish_starts_total") == 0 && !new.said().contains(BUSY) {
-        assert!(!new.has_ended(), "{}", new.said());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    new.until_it_says_or(BUSY, || metric(&address, "govbridge_publish_starts_total") > 0);
     Ok(new)
 }
 

@@ -104,7 +104,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Everything from the first file that is read to the end of the flow.
 fn work(settings: &Settings, folder: &Folder, take_over: bool, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Ready { connector, claim, log, listener } = ready(settings, folder, take_over, &shutdown)?;
+    let Some(ready) = ready(settings, folder, take_over, &shutdown)? else { return Ok(()) };
+    let Ready { connector, claim, log, listener } = ready;
     let (origin, entries) = (&connector.origin, log.size());
     tracing::info!(%origin, entries, "the connector starts");
     let ended = bridge_pipeline::run(connector, claim, log, listener, shutdown);
@@ -173,19 +174,22 @@ struct Ready {
     listener: std::net::TcpListener,
 }
 
+/// Reads and looks at everything; `None` when a stop comes while the source is away, before anything is taken.
 fn ready(
     settings: &Settings,
     folder: &Folder,
     take_over: bool,
     shutdown: &Shutdown,
-) -> anyhow::Result<Ready> {
+) -> anyhow::Result<Option<Ready>> {
     let signing = prepare::signing_key(settings, folder)?;
     let log_signer = prepare::log_signer(settings, folder)?;
     let trust = prepare::trust(settings, folder, &signing, &log_signer)?;
     let promises = prepare::promises(settings, folder)?;
     let tables = tables(&promises);
     let database = Database::of(settings, folder)?;
-    folder.of_key(database.key(), database.look_once_there(&tables, shutdown))?;
+    if !folder.of_key(database.key(), database.look_once_there(&tables, shutdown))? {
+        return Ok(None);
+    }
     let holder = Holder::here(WallClock.now());
     let faults = Faults::of_environment()?;
     let log =
@@ -205,7 +209,7 @@ fn ready(
         random: Arc::new(SystemRandom),
         probe: Arc::new(faults),
     };
-    Ok(Ready { connector, claim: database.claim(tables, holder, take_over), log, listener })
+    Ok(Some(Ready { connector, claim: database.claim(tables, holder, take_over), log, listener }))
 }
 
 fn open_log(

@@ -122,8 +122,8 @@ impl Database {
         Err(Refusal::usage(what).code("CAP005").into())
     }
 
-    /// [`Database::look`], once the database is there and free; a stop ends the waiting, and is what comes next.
-    pub(super) fn look_once_there(&self, tables: &[Table], shutdown: &Shutdown) -> anyhow::Result<()> {
+    /// [`Database::look`], once the database is there and free; false after a stop.
+    pub(super) fn look_once_there(&self, tables: &[Table], shutdown: &Shutdown) -> anyhow::Result<bool> {
         let mut wait = LOOK_AGAIN.0;
         loop {
             let found = self.look(tables);
@@ -131,14 +131,14 @@ impl Database {
                 error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.has_code("CAP001"))
             };
             match found {
-                Err(error) if away(&error) && !shutdown.is_asked() => {
+                Err(error) if away(&error) => {
                     tracing::warn!(%error, wait_ms = wait.as_millis(), "the source cannot be looked at yet");
                     if shutdown.wait(wait) {
-                        return Ok(());
+                        return Ok(false);
                     }
                     wait = wait.saturating_mul(2).min(LOOK_AGAIN.1);
                 }
-                found => return found,
+                found => return found.map(|()| true),
             }
         }
     }
