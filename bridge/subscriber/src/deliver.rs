@@ -263,6 +263,7 @@ impl Flow {
             return Ok(());
         };
         let before = sink.buffered();
+        self.half_taken = true;
         let place = stream_words(&header.stream);
         let end = |sink: &mut Sink, unfinished: Option<Unfinished>| {
             let Some(unfinished) = unfinished else { return };
@@ -288,6 +289,7 @@ impl Flow {
             metrics.rows.inc();
             sink.row(words, plan, leaf, rows);
         })?;
+        self.half_taken = false;
         if streams && !header.leaves_open {
             end(sink, lane.unfinished.take());
         }

@@ -146,6 +146,8 @@ pub(crate) struct Flow {
     /// When the oldest row that is not synced was written.
     pub(crate) unsynced: Option<Instant>,
     pub(crate) stored: Instant,
+    /// Whether the sink was given some rows of a batch and not all of them.
+    pub(crate) half_taken: bool,
     /// How long the last sync took, with its progress.
     pub(crate) took: Duration,
     pub(crate) moved: bool,
@@ -217,6 +219,7 @@ impl Flow {
             findings: Vec::new(),
             unsynced: None,
             stored: now,
+            half_taken: false,
             took: Duration::ZERO,
             moved: false,
             told_stale: Vec::new(),
@@ -292,7 +295,11 @@ impl Flow {
         self.health.halted(error.to_string());
         if !matches!(error, RunError::Interrupted(_) | RunError::Deliver(_)) {
             self.metrics.halted.set(1);
-            self.commit()?;
+            // Rows of a batch that turned out wrong in its midst are no part of the progress: those of the group before them
+            // are delivered again instead.
+            if !self.half_taken {
+                self.commit()?;
+            }
         }
         Err(error)
     }
