@@ -392,6 +392,25 @@ fn a_snapshots_rows_come_before_the_stream_that_follows_it() {
     }
 }
 
+/// The sender's own defect: a signed batch whose third row stands before its second.
+#[test]
+fn no_row_of_a_batch_that_is_wrong_in_its_midst_is_delivered_however_often_it_is_tried() {
+    let mut sender = Sender::new(&["payments"]);
+    sender.transact(0, &[part(1, &[10])]);
+    let rows = [(20, 1), (21, 3), (22, 2), (23, 4)].map(|(id, ordinal)| Row::insert(id, ordinal, ordinal));
+    let batch = sender.seal(0, &[Part { commit: 2, rows: rows.into() }], Shape::default());
+    sender.publish(0, &batch);
+    let beacon = sender.beacon(0);
+    sender.publish(0, &beacon);
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let subscriber = sender.subscriber("health", folder.path(), &unchanged);
+        let error = deliver(subscriber, folder.path(), usize::MAX).unwrap_err();
+        assert!(error.code() == "DEL022" && error.to_string().contains("VER077"), "{error}");
+        assert_eq!(ids(&lines(folder.path())), [10]);
+    }
+}
+
 #[test]
 fn a_second_subscriber_on_the_same_sink_is_refused() {
     let mut sender = Sender::new(&["payments"]);
