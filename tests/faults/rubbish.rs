@@ -1,6 +1,6 @@
 //! Rubbish in the topic, and a stop in the middle of the work.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::process::{get, metric};
 use crate::reckoning::has_page;
@@ -83,14 +83,14 @@ fn a_connector_under_load_drains_within_five_seconds_and_leaves_nothing_behind()
     // The same while Kafka does not answer: what cannot be handed over is left for the next start.
     let mut connector = running.connector();
     connector.healthy();
-    running.stage.cluster.as_ref().unwrap().broker_down(None).unwrap();
+    running.stage.cluster.as_ref().unwrap().delay(None, Duration::from_secs(10)).unwrap();
     running.application.as_ref().unwrap().goes_on(30);
     let begun = Instant::now();
     connector.terminate();
     let (status, said) = connector.end();
     assert!(begun.elapsed().as_secs() < 6, "{:?}", begun.elapsed());
     assert_eq!(status.code(), Some(0), "{said}");
-    running.stage.cluster.as_ref().unwrap().broker_up(None).unwrap();
+    running.stage.cluster.as_ref().unwrap().delay(None, Duration::ZERO).unwrap();
     running.one_good_life();
     running.reckon();
 }
