@@ -207,7 +207,9 @@ mod tests {
         let latency = figures(&sent, &came).unwrap();
         assert_eq!(latency.rows, 1000);
         let Percentiles { p50_ms, p99_ms, max_ms } = latency.whole;
-        assert!((p50_ms - 0.501).abs() < 1e-6 && (p99_ms - 0.991).abs() < 1e-6 && (max_ms - 1.0).abs() < 1e-6);
+        assert!(
+            (p50_ms - 0.501).abs() < 1e-6 && (p99_ms - 0.991).abs() < 1e-6 && (max_ms - 1.0).abs() < 1e-6
+        );
         assert!((latency.commit.p50_ms - 0.5).abs() < 1e-6);
     }
 }
